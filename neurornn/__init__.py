@@ -1,0 +1,93 @@
+"""neurornn: train rate networks on cognitive tasks, record their activity with labels, and take them apart.
+
+The whole chain: task -> network -> training -> activity -> analysis -> figures, report, files.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from neurornn.activity import record
+from neurornn.networks import RateRNN
+from neurornn.tasks import Trials
+from neurornn.training import train
+from neurornn.vocabulary import VERSION as __version__
+
+if TYPE_CHECKING:
+    from neurornn import analysis, plots, tasks, testing
+    from neurornn.activity import condition_average
+    from neurornn.files import CorruptFile
+    from neurornn.networks import (
+        build_network,
+        load_network,
+        network_from_arrays,
+        register_activation,
+        save_network,
+    )
+    from neurornn.storage import load, save
+    from neurornn.pipeline import analyze, study
+    from neurornn.tasks import Task
+    from neurornn.training import load_run
+    from neurornn.vocabulary import InputError
+
+__all__ = [
+    "CorruptFile",
+    "InputError",
+    "RateRNN",
+    "Task",
+    "Trials",
+    "__version__",
+    "analysis",
+    "analyze",
+    "build_network",
+    "condition_average",
+    "load",
+    "load_network",
+    "load_run",
+    "network_from_arrays",
+    "plots",
+    "record",
+    "register_activation",
+    "save",
+    "save_network",
+    "study",
+    "tasks",
+    "testing",
+    "train",
+]
+
+# What is looked up when it is first asked for, so that importing the package costs little more than torch.
+_ROOMS = ("analysis", "plots", "tasks", "testing")
+_HOMES = {
+    "CorruptFile": "files",
+    "InputError": "vocabulary",
+    "Task": "tasks",
+    "analyze": "pipeline",
+    "build_network": "networks",
+    "condition_average": "activity",
+    "load": "storage",
+    "load_network": "networks",
+    "load_run": "training",
+    "network_from_arrays": "networks",
+    "register_activation": "networks",
+    "save": "storage",
+    "save_network": "networks",
+    "study": "pipeline",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ROOMS:
+        return importlib.import_module(f"neurornn.{name}")
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"neurornn.{_HOMES[name]}"), name)
+    from neurornn.vocabulary import nearest_name
+
+    near = nearest_name(name, __all__)
+    hint = f"; did you mean {near!r}?" if near else ""
+    raise AttributeError(f"module 'neurornn' has no attribute {name!r}{hint}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,5 @@
+"""``python -m neurornn``."""
+
+from neurornn.cli import main
+
+main()

@@ -1,0 +1,189 @@
+"""Files that are whole or absent, and read only after they have been checked.
+
+Every file of the package is written and read through this module. Writing goes to a temporary file in the
+same folder, is flushed to the disk and then takes the place of the old file in one step, so that a crash, a
+full disk or a kill leaves either the old file or the new one. Reading checks a SHA-256 digest, because
+torch, safetensors and HDF5 do not notice a flipped bit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from neurornn.vocabulary import InputError, RunFailure
+
+_TRAILER_MARK = b"\nneurornn-sha256\n"
+_TRAILER_LENGTH = len(_TRAILER_MARK) + hashlib.sha256().digest_size
+
+
+class CorruptFile(RunFailure):
+    """A file whose content is not what was written."""
+
+
+def digest(data: bytes | memoryview) -> str:
+    """Return the SHA-256 of some bytes as 64 hexadecimal digits."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def as_path(path: str | os.PathLike[str], name: str = "path") -> Path:
+    """Return ``path`` as a Path with ``~`` expanded, refusing what is no path."""
+    if not isinstance(path, str | os.PathLike):
+        raise InputError(f"`{name}` must be a file path, got {type(path).__name__}")
+    return Path(path).expanduser()
+
+
+def need_writable_folder(folder: Path) -> None:
+    """Refuse a folder that files cannot be written to, creating it where it is missing.
+
+    Raises
+    ------
+    InputError
+        Where the folder cannot be made or written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise InputError(
+            f"cannot write to the folder {str(folder)!r} ({error.strerror or error}): "
+            "choose a folder that you may write to"
+        ) from error
+
+
+def atomic_write(path: str | os.PathLike[str], data: bytes | memoryview) -> None:
+    """Write a file so that it holds either its old content or all of the new one.
+
+    Parameters
+    ----------
+    path : path-like
+        Where to; missing parent folders are made.
+    data : bytes
+        The whole content.
+
+    Raises
+    ------
+    InputError
+        Where the folder cannot be written to.
+    OSError
+        Where the disk is full; the old file is intact and no temporary file is left.
+    """
+    path = as_path(path)
+    if path.is_dir():
+        raise InputError(f"{str(path)!r} is a folder, expected a file name: choose another")
+    need_writable_folder(path.parent)
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        # mkstemp makes files that only their owner may read; a result is to be shared like any other.
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(temporary, 0o666 & ~mask)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    _flush_folder(path.parent)
+
+
+def _flush_folder(folder: Path) -> None:
+    """Make a rename durable, where the system lets a folder be flushed."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def append_text(path: str | os.PathLike[str], text: str) -> None:
+    """Add lines to the end of a growing text file and flush them to the disk."""
+    with open(as_path(path), "a", encoding="utf-8", newline="") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_bytes(path: str | os.PathLike[str]) -> bytes:
+    """Read a whole file, telling in one sentence where there is none.
+
+    Raises
+    ------
+    InputError
+        Where the file is missing or cannot be read.
+    """
+    path = as_path(path)
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise InputError(f"there is no file {str(path)!r}: check the name and the folder") from error
+    except OSError as error:
+        raise InputError(f"cannot read {str(path)!r} ({error.strerror or error})") from error
+
+
+def seal(data: bytes | memoryview) -> bytes:
+    """Append a trailer with the data's SHA-256; formats that know their own length (HDF5) ignore it."""
+    return bytes(data) + _TRAILER_MARK + hashlib.sha256(data).digest()
+
+
+def unseal(data: bytes, path: str | os.PathLike[str], *, verify: bool = True) -> tuple[memoryview, bool]:
+    """Take the trailer off again and check it.
+
+    Parameters
+    ----------
+    data : bytes
+        A file's whole content.
+    path : path-like
+        Its name, for the error.
+    verify : bool
+        Compare the digest; False reads a damaged file all the same.
+
+    Returns
+    -------
+    content : memoryview
+        The data without its trailer.
+    verified : bool
+        Whether a trailer was there and agreed.
+
+    Raises
+    ------
+    CorruptFile
+        Where the digest does not agree.
+    """
+    view = memoryview(data)
+    body, trailer = view[:-_TRAILER_LENGTH], view[-_TRAILER_LENGTH:]
+    if len(data) < _TRAILER_LENGTH or bytes(trailer[: len(_TRAILER_MARK)]) != _TRAILER_MARK:
+        return view, False
+    if not verify:
+        return body, False
+    if hashlib.sha256(body).digest() != bytes(trailer[len(_TRAILER_MARK) :]):
+        raise CorruptFile(
+            f"{str(path)!r} is damaged: its content does not have the SHA-256 that was written with it; "
+            "take another copy, or read what is left with verify=False"
+        )
+    return body, True
+
+
+def write_json(path: str | os.PathLike[str], content: dict[str, Any]) -> None:
+    """Write a JSON file whose bytes depend on its content only."""
+    atomic_write(path, (json.dumps(content, indent=2, sort_keys=True) + "\n").encode())
+
+
+def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read a JSON file that holds one object."""
+    try:
+        content = json.loads(read_bytes(path).decode())
+    except ValueError as error:
+        raise CorruptFile(f"{str(path)!r} is not a JSON file ({error}): take another copy") from error
+    if not isinstance(content, dict):
+        raise CorruptFile(f"{str(path)!r} must hold one JSON object, got {type(content).__name__}")
+    return content

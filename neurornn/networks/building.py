@@ -1,0 +1,238 @@
+"""Networks from configurations, from arrays and from files, and back."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from neurornn import files
+from neurornn.config import NetworkConfig
+from neurornn.networks.activations import Elementwise
+from neurornn.networks.rate import RateRNN
+from neurornn.vocabulary import VERSION, InputError, need_finite
+
+FAMILIES: dict[str, type[RateRNN]] = {"RateRNN": RateRNN}
+"""Every network class by the name that configurations use."""
+
+_FORMAT = 1
+
+
+def build_network(
+    config: NetworkConfig | Mapping[str, Any], *, device: torch.device | str | None = None
+) -> RateRNN:
+    """Build a network with its initial weights from a configuration.
+
+    Parameters
+    ----------
+    config : NetworkConfig or mapping
+        What ``net.config`` gives, or the same keys in a dictionary.
+    device : optional
+        As in torch.
+
+    Returns
+    -------
+    RateRNN
+        The same bits as the network that ``config`` was read from had before training.
+
+    Raises
+    ------
+    InputError
+        Where a key is unknown or a value does not fit.
+
+    Examples
+    --------
+    >>> net = RateRNN(3, 8, 2, seed=4)
+    >>> twin = build_network(net.config)
+    >>> bool((twin.recurrent_weight == net.recurrent_weight).all())
+    True
+    """
+    if not isinstance(config, NetworkConfig):
+        config = NetworkConfig.from_dict(config, source="the network's configuration")
+    values = config.model_dump(exclude={"family", "dtype"})
+    return FAMILIES[config.family](**values, dtype=getattr(torch, config.dtype), device=device)
+
+
+def network_from_arrays(
+    recurrent: np.ndarray | Tensor,
+    input: np.ndarray | Tensor | None = None,
+    bias: np.ndarray | Tensor | None = None,
+    output: np.ndarray | Tensor | None = None,
+    *,
+    activation: str | Elementwise = "tanh",
+    alpha: float = 1.0,
+    dynamics: str = "rate",
+    device: torch.device | str | None = None,
+) -> RateRNN:
+    """Build a network around weights from elsewhere.
+
+    Parameters
+    ----------
+    recurrent : array, shape (unit, unit)
+        Entry [i, j] is from unit j to unit i. Its dtype is kept.
+    input : array, shape (unit, input_channel), optional
+        No input channels where it is left out.
+    bias : array, shape (unit,), optional
+        Zero where it is left out.
+    output : array, shape (output_channel, unit), optional
+        No readout where it is left out.
+    activation, dynamics
+        As for `RateRNN`.
+    alpha : float
+        The leak dt / tau.
+    device : optional
+        As in torch.
+
+    Returns
+    -------
+    RateRNN
+        In eval mode.
+
+    Raises
+    ------
+    InputError
+        Where shapes disagree or a weight is not finite.
+
+    Examples
+    --------
+    >>> net = network_from_arrays(2 * np.eye(3))
+    >>> net.recurrent_weight.dtype, net.hidden_size
+    (torch.float64, 3)
+    """
+    recurrent = _as_float(recurrent, "recurrent")
+    n = recurrent.shape[0] if recurrent.ndim == 2 else 0
+    if recurrent.ndim != 2 or recurrent.shape != (n, n) or n == 0:
+        raise InputError(f"`recurrent` must have shape (unit, unit), got {tuple(recurrent.shape)}")
+    given = {
+        "input_weight": ("input", input, (n, "input_channel")),
+        "bias": ("bias", bias, (n,)),
+        "output_weight": ("output", output, ("output_channel", n)),
+    }
+    weights: dict[str, Tensor] = {"recurrent_weight": recurrent}
+    for parameter, (name, array, shape) in given.items():
+        if array is None:
+            continue
+        tensor = _as_float(array, name).to(recurrent.dtype)
+        if tensor.ndim != len(shape) or any(
+            size != own for size, own in zip(shape, tensor.shape, strict=True) if isinstance(size, int)
+        ):
+            raise InputError(f"`{name}` must have shape ({', '.join(map(str, shape))}), got {tuple(tensor.shape)}")
+        weights[parameter] = tensor
+    network = RateRNN(
+        weights["input_weight"].shape[1] if "input_weight" in weights else 0,
+        n,
+        weights["output_weight"].shape[0] if "output_weight" in weights else 0,
+        activation=activation,
+        dynamics=dynamics,
+        alpha=None if alpha == 1 else alpha,
+        device=device,
+        dtype=recurrent.dtype,
+    )
+    with torch.no_grad():
+        for parameter, tensor in weights.items():
+            getattr(network, parameter).copy_(tensor)
+    return network.eval()
+
+
+def _as_float(array: np.ndarray | Tensor, name: str) -> Tensor:
+    tensor = torch.as_tensor(array).detach()
+    need_finite(tensor.cpu().numpy(), name)
+    return tensor if tensor.dtype in (torch.float32, torch.float64) else tensor.to(torch.float64)
+
+
+def weights_digest(network: torch.nn.Module) -> str:
+    """Return the SHA-256 of a network's weights: names, shapes, dtypes and bytes, in the order of names."""
+    parts = bytearray()
+    for name, tensor in sorted(network.state_dict().items()):
+        array = tensor.detach().cpu().contiguous().numpy()
+        parts += f"{name} {array.dtype.str} {array.shape}\n".encode() + array.tobytes()
+    return files.digest(bytes(parts))
+
+
+def save_network(network: RateRNN, path: str | os.PathLike[str]) -> None:
+    """Write a network as two files, ``<path>.safetensors`` (weights) and ``<path>.json`` (what rebuilds it).
+
+    The files hold no time stamp, so that one network always gives the same bytes; no code runs when they
+    are loaded.
+
+    Parameters
+    ----------
+    network : RateRNN
+        What to save.
+    path : path-like
+        With or without one of the two endings.
+
+    Raises
+    ------
+    InputError
+        Where the activation has no registered name or the folder cannot be written to; no file is touched.
+    """
+    from safetensors.torch import save
+
+    stem = _stem(path)
+    config = network.config.to_dict()
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    data = save(weights)
+    description = {
+        "format": _FORMAT,
+        "neurornn_version": VERSION,
+        "config": config,
+        "training": network.training_record,
+        "sha256": files.digest(data),
+    }
+    files.atomic_write(stem.with_name(stem.name + ".safetensors"), data)
+    files.write_json(stem.with_name(stem.name + ".json"), description)
+
+
+def load_network(path: str | os.PathLike[str], *, device: torch.device | str | None = None) -> RateRNN:
+    """Read a network that `save_network` wrote.
+
+    Parameters
+    ----------
+    path : path-like
+        With or without one of the two endings.
+    device : optional
+        As in torch.
+
+    Returns
+    -------
+    RateRNN
+        In eval mode.
+
+    Raises
+    ------
+    InputError
+        Where a file is missing or a newer neurornn wrote it.
+    CorruptFile
+        Where the weights are not those that were written.
+    """
+    from safetensors.torch import load
+
+    stem = _stem(path)
+    description = files.read_json(stem.with_name(stem.name + ".json"))
+    weights_path = stem.with_name(stem.name + ".safetensors")
+    data = files.read_bytes(weights_path)
+    if description.get("format") != _FORMAT:
+        raise InputError(
+            f"{str(stem)!r} has format {description.get('format')!r}, expected {_FORMAT}: "
+            "it was written by another version of neurornn; install a newer one"
+        )
+    if files.digest(data) != description.get("sha256"):
+        raise files.CorruptFile(
+            f"{str(weights_path)!r} is damaged: its content does not have the SHA-256 that was written beside "
+            "it; take another copy"
+        )
+    network = build_network(description["config"], device=device)
+    network.load_state_dict(load(data))
+    network.training_record = description["training"]
+    return network.eval()
+
+
+def _stem(path: str | os.PathLike[str]) -> Path:
+    path = files.as_path(path)
+    return path.with_suffix("") if path.suffix in (".safetensors", ".json") else path

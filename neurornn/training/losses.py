@@ -1,0 +1,71 @@
+"""Losses over masked entries: sum(mask * l) / sum(mask > 0), the mask weighing after l is taken."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from neurornn.tasks import Trials
+from neurornn.vocabulary import need_choice
+
+
+def masked_loss(
+    outputs: Tensor, targets: Tensor, mask: Tensor, kind: str, *, n_entries: Tensor | None = None
+) -> Tensor:
+    """Return the mean loss of the entries that the mask asks for.
+
+    Parameters
+    ----------
+    outputs : Tensor, shape (trial, time, output_channel)
+    targets : Tensor
+        Shape of ``outputs`` for ``"mse"``; classes, shape (trial, time), for ``"cross_entropy"``.
+    mask : Tensor, shape of ``targets``
+        Weight of each entry, applied to the squared error or the cross-entropy (so a weight of 5 on the error
+        before squaring is 25 here).
+    kind : {"mse", "cross_entropy"}
+    n_entries : Tensor, optional
+        What the sum is divided by; the number of entries with ``mask > 0`` by default.
+
+    Returns
+    -------
+    Tensor, shape ()
+
+    Examples
+    --------
+    >>> outputs, targets = torch.tensor([[[1.0], [3.0]]]), torch.zeros(1, 2, 1)
+    >>> masked_loss(outputs, targets, torch.tensor([[[4.0], [0.0]]]), "mse")
+    tensor(4.)
+    """
+    need_choice(kind, "loss", ("mse", "cross_entropy"))
+    if kind == "mse":
+        per_entry = (outputs - targets) ** 2
+    else:
+        per_entry = cross_entropy(outputs.flatten(0, 1), targets.flatten(), reduction="none").view_as(mask)
+    # A padded step may hold anything: where nothing is asked, nothing is added, not even 0 * inf.
+    weighted = torch.where(mask > 0, mask * per_entry, torch.zeros_like(per_entry))
+    return weighted.sum() / ((mask > 0).sum() if n_entries is None else n_entries).clamp_min(1)
+
+
+class Batch:
+    """A batch of trials as tensors beside a network, and the loss of outputs on it."""
+
+    def __init__(self, trials: Trials, like: Tensor, normalise: str = "mask") -> None:
+        self.trials = trials
+        self.kind = trials.task.loss
+
+        def tensor(array: object) -> Tensor:
+            moved = torch.as_tensor(array)
+            return moved.to(like.device, like.dtype if moved.is_floating_point() else None)
+
+        self.inputs = tensor(trials.inputs)
+        self.targets = tensor(trials.targets)
+        self.mask = tensor(trials.mask)
+        self.n_entries = None
+        if normalise == "all":
+            per_step = trials.task.n_outputs if self.kind == "mse" else 1
+            self.n_entries = torch.as_tensor(trials.valid.sum() * per_step, device=like.device)
+
+    def loss(self, outputs: Tensor) -> Tensor:
+        """Return the loss of outputs, shape ()."""
+        return masked_loss(outputs, self.targets, self.mask, self.kind, n_entries=self.n_entries)

@@ -1,0 +1,127 @@
+"""A run's folder: which file holds what, and the care not to lose an earlier run."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from neurornn import files
+from neurornn.vocabulary import InputError
+
+
+@dataclass(frozen=True)
+class RunDirectory:
+    """The paths of a run's files.
+
+    Attributes
+    ----------
+    path : Path
+        The folder.
+    """
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        """What the run is made of, as TOML."""
+        return self.path / "config.toml"
+
+    @property
+    def metrics(self) -> Path:
+        """One row per training step, as CSV."""
+        return self.path / "metrics.csv"
+
+    @property
+    def checkpoint(self) -> Path:
+        """Everything that training needs to go on."""
+        return self.path / "checkpoint.pt"
+
+    @property
+    def network(self) -> Path:
+        """Stem of the final weights' two files."""
+        return self.path / "network"
+
+    @property
+    def activity(self) -> Path:
+        """The recorded activity."""
+        return self.path / "activity.nc"
+
+    @property
+    def report(self) -> Path:
+        """The report, one HTML page."""
+        return self.path / "report.html"
+
+    @property
+    def figures(self) -> Path:
+        """Folder of the figures."""
+        return self.path / "figures"
+
+    @property
+    def analysis(self) -> Path:
+        """Folder of the analyses' datasets."""
+        return self.path / "analysis"
+
+    @property
+    def _files(self) -> tuple[Path, ...]:
+        weights = (self.path / "network.safetensors", self.path / "network.json")
+        return (self.config, self.metrics, self.checkpoint, *weights, self.activity, self.report)
+
+    @classmethod
+    def create(cls, path: str | os.PathLike[str], *, overwrite: bool = False) -> RunDirectory:
+        """Make the folder of a new run.
+
+        Parameters
+        ----------
+        path : path-like
+            Where to.
+        overwrite : bool
+            Whether an earlier run there is removed first. Only files that a run writes are; any others in the
+            folder stay.
+
+        Returns
+        -------
+        RunDirectory
+
+        Raises
+        ------
+        InputError
+            Where the folder holds anything and ``overwrite`` is False, where it holds something that is no
+            run, or where it cannot be written to; nothing has been touched then.
+        """
+        run = cls(files.as_path(path, "directory"))
+        if run.path.exists() and not run.path.is_dir():
+            raise InputError(f"{str(path)!r} is a file, expected a folder for the run: choose another name")
+        occupied = run.path.is_dir() and any(run.path.iterdir())
+        if occupied and not run.config.exists():
+            raise InputError(
+                f"the folder {str(path)!r} is not empty and holds no run (no config.toml): choose another folder"
+            )
+        if occupied and not overwrite:
+            raise InputError(
+                f"the folder {str(path)!r} already holds a run: choose another folder, or replace that run with "
+                "--overwrite (in Python: overwrite=True)"
+            )
+        files.need_writable_folder(run.path)
+        if occupied:
+            # The configuration goes last: until then the folder is still known as a run's.
+            for folder in (run.figures, run.analysis):
+                shutil.rmtree(folder, ignore_errors=True)
+            for file in reversed(run._files):
+                file.unlink(missing_ok=True)
+        return run
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> RunDirectory:
+        """Return the folder of an existing run.
+
+        Raises
+        ------
+        InputError
+            Where there is none.
+        """
+        run = cls(files.as_path(path, "directory"))
+        if not run.config.is_file():
+            raise InputError(f"there is no run in {str(path)!r} (no config.toml): check the folder's name")
+        return run
