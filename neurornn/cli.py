@@ -35,7 +35,9 @@ LearningRate = Annotated[float | None, Parameter(help="Adam's step size.")]
 Seed = Annotated[int | None, Parameter(help="Seed of weights, trials and noise; 0 by default.")]
 Out = Annotated[Path | None, Parameter(help="Folder of the run; runs/TASK by default.")]
 Overwrite = Annotated[bool, Parameter(negative=(), help="Replace an earlier run in that folder.")]
-ConfigFile = Annotated[Path | None, Parameter(name="--config", help="TOML file; options given here win over it.")]
+ConfigFile = Annotated[
+    Path | None, Parameter(name="--config", help="TOML file; options given here win over it.")
+]
 TaskTable = Annotated[Table | None, Parameter(name="--task", help="Parameters of the task: --task.n-bits 2.")]
 NetworkTable = Annotated[
     Table | None, Parameter(name="--network", help="Further network settings: --network.activation relu.")
@@ -89,7 +91,9 @@ def study(
 
 @app.command
 def train(
-    task: Annotated[str | None, Parameter(help="Registered name; may stand in the configuration file.")] = None,
+    task: Annotated[
+        str | None, Parameter(help="Registered name; may stand in the configuration file.")
+    ] = None,
     *,
     hidden_size: HiddenSize = None,
     n_steps: Steps = None,
@@ -120,7 +124,9 @@ def record(
     trials: Annotated[int | None, Parameter(help="How many trials; the run's own number by default.")] = None,
     seed: Annotated[int | None, Parameter(help="Seed of the trials; the run's own by default.")] = None,
     noise: Annotated[bool, Parameter(negative=(), help="Turn the network's own noise on.")] = False,
-    out: Annotated[Path | None, Parameter(help="File to write; activity.nc in the run's folder by default.")] = None,
+    out: Annotated[
+        Path | None, Parameter(help="File to write; activity.nc in the run's folder by default.")
+    ] = None,
 ) -> None:
     """Record the activity of a trained network."""
     changes = {"n_trials": trials, "seed": seed, "noise": noise or None}
@@ -161,7 +167,9 @@ def _plan(
     from_file = from_file if isinstance(from_file, Mapping) else {}
     name = name or from_file.get("name")
     if not name:
-        raise InputError("no task was named: give one, as in `neurornn train flip_flop`, or in the file's [task]")
+        raise InputError(
+            "no task was named: give one, as in `neurornn train flip_flop`, or in the file's [task]"
+        )
     if from_file.get("name", name) == name:
         parameters = {**from_file.get("parameters", {}), **parameters}
     settings = configuration.merge({k: v for k, v in written.items() if k != "task"}, changes)

@@ -160,12 +160,17 @@ def unseal(data: bytes, path: str | os.PathLike[str], *, verify: bool = True) ->
         Where the digest does not agree.
     """
     view = memoryview(data)
-    body, trailer = view[:-_TRAILER_LENGTH], view[-_TRAILER_LENGTH:]
-    if len(data) < _TRAILER_LENGTH or bytes(trailer[: len(_TRAILER_MARK)]) != _TRAILER_MARK:
+    if len(data) < _TRAILER_LENGTH:
         return view, False
+    body, trailer = view[:-_TRAILER_LENGTH], view[-_TRAILER_LENGTH:]
+    marked = bytes(trailer[: len(_TRAILER_MARK)]) == _TRAILER_MARK
     if not verify:
-        return body, False
-    if hashlib.sha256(body).digest() != bytes(trailer[len(_TRAILER_MARK) :]):
+        return (body if marked else view), False
+    agrees = hashlib.sha256(body).digest() == bytes(trailer[len(_TRAILER_MARK) :])
+    if not marked and not agrees:
+        return view, False
+    # A digest that agrees behind a mark that does not: the damage is in the mark.
+    if not (marked and agrees):
         raise CorruptFile(
             f"{str(path)!r} is damaged: its content does not have the SHA-256 that was written with it; "
             "take another copy, or read what is left with verify=False"

@@ -13,7 +13,7 @@ if __name__ != "neurornn.analysis":
 from neurornn.analysis.behaviour import accuracy, choice_probability
 from neurornn.analysis.components import pca, project, svd
 from neurornn.analysis.fixed_points import find_fixed_points
-from neurornn.analysis.psychometric import fit_psychometric, psychometric
+from neurornn.analysis.psychometric import fit_psychometric, psychometric, psychometric_function
 from neurornn.analysis.spectra import eigenspectrum
 
 __all__ = [
@@ -25,5 +25,6 @@ __all__ = [
     "pca",
     "project",
     "psychometric",
+    "psychometric_function",
     "svd",
 ]

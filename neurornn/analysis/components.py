@@ -116,7 +116,7 @@ def pca(
     )
     result["mean"] = xr.DataArray(np.zeros(limit), dims=UNIT) if mean is None else mean
     if not bool(valid.all()):
-        result["valid"] = valid
+        result["valid"] = valid.drop_vars("score", errors="ignore")
     return result
 
 
@@ -159,7 +159,7 @@ def project(data: xr.Dataset | xr.DataArray, pcs: xr.Dataset, *, center: bool = 
 
     def along(array: xr.DataArray) -> xr.DataArray:
         dims = [dim for dim in array.dims if dim != UNIT]
-        coords = {name: coord for name, coord in _coordinates(array).items() if UNIT not in coord.dims}
+        coords = {name: own for name, own in _coordinates(array).items() if UNIT not in own.dims}
         values = array.transpose(*dims, UNIT).to_numpy() @ axes.T
         return xr.DataArray(values, dims=(*dims, COMPONENT), coords=coords)
 
@@ -249,9 +249,9 @@ def _rates(data: xr.Dataset | xr.DataArray, name: str = "activity") -> tuple[xr.
     return rate, valid
 
 
-def _coordinates(rate: xr.DataArray) -> dict[str, xr.DataArray]:
+def _coordinates(rate: xr.DataArray) -> dict[str, xr.Variable]:
     """Return the coordinates, the trials' ``score`` under another name: a component's scores are called so."""
-    return {"trial_score" if name == "score" else str(name): coord for name, coord in rate.coords.items()}
+    return {"trial_score" if name == "score" else str(name): rate.coords[name].variable for name in rate.coords}
 
 
 def _mean(rate: xr.DataArray, valid: xr.DataArray, center: str | None) -> xr.DataArray | None:

@@ -144,10 +144,10 @@ def fit_psychometric(
     xarray.Dataset
         Along ``parameter`` (``bias``, ``width``, ``lapse_low``, ``lapse_high``): ``estimate``; ``lower`` and
         ``upper``, quantiles of the estimates from data drawn from the fitted curve (parametric percentile
-        bootstrap [2]_), NaN for bias and width where either is at a bound, for there the fitted curve
-        stands for too many others; ``at_bound``, true where the data do not determine the value and a
-        bound of the fit does (a lapse of 0 is a finding, and not flagged). Bias and width are in the
-        stimulus's unit.
+        bootstrap [2]_, each search beginning at ``estimate``), NaN for bias and width where either is at a
+        bound, for there the fitted curve stands for too many others; ``at_bound``, true where the data do
+        not determine the value and a bound of the fit does (a lapse of 0 is a finding, and not flagged).
+        Bias and width are in the stimulus's unit.
         Along ``stimulus``: ``n_trials``, ``fraction_chosen`` and its Wilson interval ``fraction_lower``,
         ``fraction_upper``, and ``fitted``, the curve there. Along ``stimulus_grid``, 201 points over the
         stimuli's range: ``curve``.

@@ -73,7 +73,9 @@ def plot_eigenvalues(dataset: xr.Dataset, *, fixed_point: int | None = None, ax:
             )
     else:
         ax.scatter(real.to_numpy(), imaginary.to_numpy(), s=12, color=BLUE, linewidths=0, alpha=0.9)
-    ax.set(xlabel="real part", ylabel="imaginary part", aspect="equal")
+    ax.set(xlabel="real part", ylabel="imaginary part")
+    # Shrinking the axes instead of widening the limits would push the legend out of a laid-out figure.
+    ax.set_aspect("equal", adjustable="datalim")
     if groups:
         legend_beside(ax)
     return ax

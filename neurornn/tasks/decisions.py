@@ -93,6 +93,7 @@ class PerceptualDecisionMaking(ChoiceTask):
     n_outputs = 3
     loss: ClassVar[Loss] = "cross_entropy"
     average_by = ("signed_coherence",)
+    accuracy_by = ("coherence",)
     psychometric_stimulus = "signed_coherence"
 
     def __post_init__(self) -> None:

@@ -111,6 +111,8 @@ class Task:
     loss: ClassVar[Loss] = "mse"
     average_by: ClassVar[tuple[str, ...]] = ()
     """Conditions by which a report averages the units' rates."""
+    accuracy_by: ClassVar[tuple[str, ...]] = ()
+    """Conditions by which a report splits the score."""
     psychometric_stimulus: ClassVar[str | None] = None
     """Condition with the signed stimulus of a psychometric curve, where the task has one."""
 

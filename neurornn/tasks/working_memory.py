@@ -221,6 +221,7 @@ class DelayedComparison(ChoiceTask):
     n_outputs = 3
     loss: ClassVar[Loss] = "cross_entropy"
     average_by = ("first",)
+    accuracy_by = ("delay",)
     psychometric_stimulus = "difference"
 
     def __post_init__(self) -> None:

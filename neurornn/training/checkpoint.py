@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import zipfile
 from typing import Any
 
 import torch
@@ -16,13 +15,14 @@ def save_checkpoint(path: str | os.PathLike[str], content: dict[str, Any]) -> No
     """Write a checkpoint of plain values and tensors in one step."""
     buffer = io.BytesIO()
     torch.save(content, buffer)
-    files.atomic_write(path, buffer.getbuffer())
+    files.atomic_write(path, files.seal(buffer.getbuffer()))
 
 
 def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Read a checkpoint after checking every byte of it; no code in it is run.
 
-    ``torch.load`` does not compare the archive's checksums, so that a flipped bit would pass unnoticed.
+    ``torch.load`` does not compare the archive's checksums, so that a flipped bit would pass unnoticed: the
+    file ends with a SHA-256 of its bytes, which must be there and agree.
 
     Raises
     ------
@@ -31,15 +31,18 @@ def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     CorruptFile
         Where it is damaged.
     """
-    data = files.read_bytes(path)
+    data, verified = files.unseal(files.read_bytes(path), path)
+    if not verified:
+        raise files.CorruptFile(
+            f"the checkpoint {str(path)!r} is cut short or none of neurornn's (no SHA-256 at its end): "
+            "take another copy"
+        )
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            damaged = archive.testzip()
-        if damaged is None:
-            content: dict[str, Any] = torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")
-            return content
-        reason = f"{damaged!r} in it does not have its checksum"
+        content: dict[str, Any] = torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")
     except Exception as error:
-        # Damaged archives raise a wide range of exceptions out of zipfile, pickle and torch.
+        # What is no archive of plain values raises a wide range of exceptions out of pickle and torch.
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    raise files.CorruptFile(f"the checkpoint {str(path)!r} is damaged ({reason}): take another copy")
+        raise files.CorruptFile(
+            f"the checkpoint {str(path)!r} cannot be read ({reason}): take another copy"
+        ) from error
+    return content

@@ -333,7 +333,7 @@ def _begin_directory(
     name = registered_name(task)
     record = describe(task)
     run_config = RunConfig(
-        task=TaskConfig(name=name or record["class"], parameters=copy.deepcopy(record["parameters"])),
+        task=TaskConfig(name=name or record["class"], parameters=record["parameters"]),
         network=network_config,
         training=config,
         recording=recording or RecordingConfig(),

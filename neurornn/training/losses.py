@@ -38,13 +38,16 @@ def masked_loss(
     tensor(4.)
     """
     need_choice(kind, "loss", ("mse", "cross_entropy"))
+    asked = mask > 0
+    # A padded step may hold anything: where nothing is asked, the outputs are put aside before the loss is
+    # taken, so that an infinite one adds neither 0 * inf to the sum nor NaN to the gradient.
+    used = asked if kind == "mse" else asked[..., None]
+    outputs = torch.where(used, outputs, torch.zeros_like(outputs))
     if kind == "mse":
         per_entry = (outputs - targets) ** 2
     else:
         per_entry = cross_entropy(outputs.flatten(0, 1), targets.flatten(), reduction="none").view_as(mask)
-    # A padded step may hold anything: where nothing is asked, nothing is added, not even 0 * inf.
-    weighted = torch.where(mask > 0, mask * per_entry, torch.zeros_like(per_entry))
-    return weighted.sum() / ((mask > 0).sum() if n_entries is None else n_entries).clamp_min(1)
+    return (mask * per_entry).sum() / (asked.sum() if n_entries is None else n_entries).clamp_min(1)
 
 
 class Batch:

@@ -1,0 +1,354 @@
+"""The whole chain by one call: train, record, analyse, draw, report.
+
+Reads a task and settings, or a run's folder. Gives a run's folder with everything in it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from tqdm.auto import tqdm
+
+from neurornn import analysis, files, report, storage
+from neurornn.activity import condition_average, record
+from neurornn.config import RecordingConfig, RunConfig, merge, read_config
+from neurornn.networks import build_network
+from neurornn.tasks import TaskProtocol, describe, get, registered_name
+from neurornn.training import RunDirectory, TrainingRun, load_run, train
+from neurornn.vocabulary import VERSION, InputError
+
+N_COMPONENTS = 10
+"""Principal components that are kept in a run's folder."""
+
+
+def plan(
+    task: TaskProtocol | str, settings: Mapping[str, Any] | None = None, *, seed: int | None = None
+) -> RunConfig:
+    """Put a task's recipe and your own settings together.
+
+    Parameters
+    ----------
+    task : Task or str
+        A task, or a registered name.
+    settings : mapping, optional
+        Tables ``network``, ``training`` and ``recording`` with the entries of
+        `neurornn.config.RunConfig` that differ from the recipe.
+    seed : int, optional
+        One seed for weights, trials, noise and recording; each has a stream of its own.
+
+    Returns
+    -------
+    RunConfig
+
+    Raises
+    ------
+    InputError
+        Where a key is unknown or a value does not fit.
+
+    Examples
+    --------
+    >>> plan("flip_flop", {"network": {"hidden_size": 32}}).network.hidden_size
+    32
+    """
+    task = get(task) if isinstance(task, str) else task
+    record_of_task = describe(task)
+    base: dict[str, Any] = {
+        "task": {
+            "name": registered_name(task) or record_of_task["class"],
+            "parameters": record_of_task["parameters"],
+        },
+        "network": {"input_size": task.n_inputs, "output_size": task.n_outputs, "hidden_size": 64},
+        "training": dict(task.recipe.training),
+        "recording": {},
+        "neurornn_version": VERSION,
+    }
+    base["network"] |= task.recipe.network
+    merged = merge(base, settings or {})
+    for table in ("network", "training", "recording"):
+        if not isinstance(merged[table], dict):
+            raise InputError(f"{table!r} must be a table of settings, got {merged[table]!r}")
+        if seed is not None:
+            merged[table]["seed"] = seed
+    if "tau" in merged["network"]:
+        # There is one dt, the task's.
+        merged["network"].setdefault("dt", task.dt)
+    return RunConfig.from_dict(merged)
+
+
+def train_run(
+    config: RunConfig,
+    *,
+    directory: str | os.PathLike[str],
+    task: TaskProtocol | None = None,
+    overwrite: bool = False,
+    progress: bool = True,
+) -> TrainingRun:
+    """Train as a configuration says and write the run's folder."""
+    task = _task(config, task)
+    network = build_network(config.network)
+    settings = config.training.model_dump()
+    return train(
+        network,
+        task,
+        **settings,
+        directory=directory,
+        overwrite=overwrite,
+        recording=config.recording,
+        progress=progress,
+    )
+
+
+def record_run(
+    directory: str | os.PathLike[str],
+    changes: Mapping[str, Any] | None = None,
+    *,
+    task: TaskProtocol | None = None,
+    progress: bool = True,
+) -> xr.Dataset:
+    """Record the activity of a run's network as its configuration says, or with changes to that."""
+    run = load_run(directory, task=task)
+    own = read_config(RunDirectory.open(directory).config, RunConfig).recording
+    config = RecordingConfig.from_dict(
+        {**own.model_dump(), **(changes or {})}, source="the recording settings"
+    )
+    return record(
+        run.network, run.task, config.n_trials, seed=config.seed, noise=config.noise, progress=progress
+    )
+
+
+def study(
+    task: TaskProtocol | str | RunConfig,
+    settings: Mapping[str, Any] | None = None,
+    *,
+    directory: str | os.PathLike[str] | None = None,
+    seed: int | None = None,
+    overwrite: bool = False,
+    progress: bool = True,
+) -> Findings:
+    """Train a network on a task by the task's recipe, record it, analyse it, and write figures and a report.
+
+    Parameters
+    ----------
+    task : Task, str or RunConfig
+        A task, a registered name, or a whole plan.
+    settings : mapping, optional
+        What differs from the recipe; see `plan`.
+    directory : path-like, optional
+        Folder of the run, ``runs/<task>`` by default.
+    seed : int, optional
+        One seed for all.
+    overwrite : bool
+        Whether an earlier run in the folder is replaced.
+    progress : bool
+        Whether to show a progress bar per stage.
+
+    Returns
+    -------
+    Findings
+
+    Raises
+    ------
+    InputError
+        For a wrong setting, or a folder that holds a run or cannot be written to.
+    DivergedTraining
+        Where training fails.
+    """
+    config = task if isinstance(task, RunConfig) else plan(task, settings, seed=seed)
+    own = None if isinstance(task, RunConfig | str) else task
+    directory = Path("runs") / config.task.name if directory is None else Path(directory)
+    run = train_run(config, directory=directory, task=own, overwrite=overwrite, progress=progress)
+    activity = record_run(directory, task=own, progress=progress)
+    storage.save(activity, RunDirectory.open(directory).activity)
+    return _analyze(run, activity, progress)
+
+
+def analyze(
+    directory: str | os.PathLike[str], *, task: TaskProtocol | None = None, progress: bool = True
+) -> Findings:
+    """Analyse a trained run and write ``analysis/*.nc``, ``figures/*.png`` and ``report.html`` into its folder.
+
+    Parameters
+    ----------
+    directory : path-like
+        Folder of the run. Its activity is recorded first where that was not done.
+    task : Task, optional
+        The task, where it is one of your own.
+    progress : bool
+        Whether to show a progress bar.
+
+    Returns
+    -------
+    Findings
+    """
+    paths = RunDirectory.open(directory)
+    run = load_run(directory, task=task)
+    if paths.activity.exists():
+        activity = storage.load(paths.activity)
+    else:
+        activity = record_run(directory, task=task, progress=progress)
+        storage.save(activity, paths.activity)
+    return _analyze(run, activity, progress)
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What was found of a run.
+
+    Attributes
+    ----------
+    run : TrainingRun
+    activity : xarray.Dataset
+    components : xarray.Dataset
+        From `neurornn.analysis.pca`.
+    fixed_points : xarray.Dataset
+        Under the task's constant inputs.
+    spectrum : xarray.Dataset
+        Of the recurrent weights.
+    accuracy : xarray.Dataset
+        By the task's conditions, or overall.
+    psychometric : xarray.Dataset or None
+    averages : xarray.Dataset or None
+        Rates by condition.
+    """
+
+    run: TrainingRun
+    activity: xr.Dataset
+    components: xr.Dataset
+    fixed_points: xr.Dataset
+    spectrum: xr.Dataset
+    accuracy: xr.Dataset
+    psychometric: xr.Dataset | None
+    averages: xr.Dataset | None
+
+    def summary(self) -> str:
+        """Return the lines that close a study on the terminal."""
+        score = self.activity["score"]
+        share = self.components["explained_variance_ratio"].to_numpy()[:3].sum()
+        lines = [f"score      {float(score.mean()):.4f} of 1 on {score.size} fresh trials"]
+        if "ideal_score" in self.activity.coords:
+            lines[0] += f" (ideal observer {float(self.activity['ideal_score'].mean()):.4f})"
+        lines[0] += f", {float((score == 1).mean()):.1%} of trials without a mistake"
+        lines.append(
+            f"variance   {share:.1%} in {min(3, self.components.sizes['component'])} principal components"
+        )
+        for name in self.fixed_points["condition_name"].to_numpy():
+            lines.append(f"fixed      {_count_kinds(self.fixed_points, str(name))}, under {name}")
+        if self.run.directory is not None:
+            lines.append(f"look at    {RunDirectory(self.run.directory).report}")
+        return "\n".join(lines)
+
+
+def _count_kinds(points: xr.Dataset, condition: str) -> str:
+    kinds, counts = np.unique(points["kind"].to_numpy()[points["condition"] == condition], return_counts=True)
+    if not len(kinds):
+        return "no points found"
+    return f"{counts.sum()} points: " + ", ".join(
+        f"{n} {kind}" for kind, n in zip(kinds, counts, strict=True)
+    )
+
+
+def _task(config: RunConfig, task: TaskProtocol | None) -> TaskProtocol:
+    return get(config.task.name, **config.task.parameters) if task is None else task
+
+
+def _analyze(run: TrainingRun, activity: xr.Dataset, progress: bool) -> Findings:
+    """Run every analysis that the task calls for; write the results, the figures and the report."""
+    assert run.directory is not None
+    paths = RunDirectory(run.directory)
+    task, network = run.task, run.network
+    n_components = min(N_COMPONENTS, network.hidden_size)
+    conditions = [name for name in getattr(task, "average_by", ()) if name in activity.coords]
+    stimulus = getattr(task, "psychometric_stimulus", None)
+    stages: dict[str, Callable[[], xr.Dataset | None]] = {
+        "components": lambda: analysis.pca(activity, n_components),
+        "fixed_points": lambda: analysis.find_fixed_points(network, activity, inputs=task.constant_inputs()),
+        "spectrum": lambda: analysis.eigenspectrum(network.recurrent_weight),
+        "accuracy": lambda: analysis.accuracy(activity, list(getattr(task, "accuracy_by", ())) or None),
+        "psychometric": lambda: _psychometric(activity, stimulus),
+        "averages": lambda: condition_average(activity, conditions) if conditions else None,
+    }
+    results: dict[str, Any] = {}
+    with tqdm(stages.items(), desc="analyze", unit="analysis", disable=not progress) as bar:
+        for name, compute in bar:
+            bar.set_postfix_str(name.replace("_", " "))
+            results[name] = compute()
+            if results[name] is not None:
+                # How long a search took is no result: without it, one seed gives one file.
+                results[name].attrs.pop("seconds", None)
+                storage.save(results[name], paths.analysis / f"{name}.nc")
+    findings = Findings(run, activity, **results)
+    _write_report(findings, paths, progress)
+    return findings
+
+
+def _write_report(findings: Findings, paths: RunDirectory, progress: bool) -> None:
+    """Draw the figures, write each as a file, and all of them into the report."""
+    run, activity = findings.run, findings.activity
+    conditions = [name for name in getattr(run.task, "average_by", ()) if name in activity.coords]
+    with tqdm(total=2, desc="report", unit="part", disable=not progress) as bar:
+        figures = report.draw_figures(
+            activity,
+            history=run.history,
+            pcs=findings.components,
+            points=findings.fixed_points,
+            spectrum=findings.spectrum,
+            averages=findings.averages,
+            psychometric=findings.psychometric,
+            color_by=conditions[0] if conditions else None,
+        )
+        for figure in figures:
+            files.atomic_write(paths.figures / f"{figure.name}.png", figure.png())
+        bar.update()
+        config = files.read_bytes(paths.config).decode()
+        origin = json.loads(activity.attrs["neurornn"])
+        report.write_report(
+            paths.report,
+            title=f"{type(run.task).__name__}: what the network found",
+            mechanism=report.describe_mechanism(activity, findings.components, findings.fixed_points),
+            figures=figures,
+            tables=report.make_tables(
+                activity,
+                pcs=findings.components,
+                points=findings.fixed_points,
+                accuracy=findings.accuracy,
+                psychometric=findings.psychometric,
+            ),
+            facts={
+                "Task": repr(run.task),
+                "Network": repr(run.network).replace("\n", " "),
+                "Training": f"{run.config.n_steps} steps of {run.config.batch_size} trials, best held-out loss after "
+                f"step {run.history.attrs['best_step']}, seed {run.config.seed}",
+                "Recording": f"{activity.sizes['trial']} fresh trials, "
+                f"recurrent noise {'on' if origin['recording']['noise'] else 'off'}",
+            },
+            setup=_SETUP,
+            settings=config,
+            versions=origin["versions"],
+        )
+        bar.update()
+
+
+_SETUP = """\
+import neurornn  # from within the run's folder
+history = neurornn.load_run(".").history
+activity = neurornn.load("activity.nc")
+pcs = neurornn.load("analysis/components.nc")
+points = neurornn.load("analysis/fixed_points.nc")
+spectrum = neurornn.load("analysis/spectrum.nc")"""
+
+
+def _psychometric(activity: xr.Dataset, stimulus: str | None) -> xr.Dataset | None:
+    """Fit the psychometric curve where the task has one and the network made choices at all."""
+    if stimulus is None:
+        return None
+    try:
+        return analysis.psychometric(activity, stimulus, chosen=2)
+    except InputError:
+        return None

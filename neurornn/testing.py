@@ -1,0 +1,155 @@
+"""Public checkers: what every task and every network must keep to, those of a user's own too.
+
+The package's tests run them over everything that ships.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import random
+
+import numpy as np
+import torch
+
+from neurornn.networks import RateRNN
+from neurornn.tasks import NO_CHOICE, TaskProtocol, Trials
+from neurornn.vocabulary import TIME, TRIAL
+
+
+def check_task(task: TaskProtocol, *, n_trials: int = 64) -> None:
+    """Check that a task can be trained, recorded, scored and repeated.
+
+    Parameters
+    ----------
+    task : Task
+        Registered or not.
+    n_trials : int
+        Trials per batch that is drawn for the check.
+
+    Raises
+    ------
+    AssertionError
+        At the first property that does not hold; the message says which and why it matters.
+
+    Examples
+    --------
+    >>> from neurornn.tasks import FlipFlop
+    >>> check_task(FlipFlop(n_bits=2))
+    """
+    name = type(task).__name__
+    assert isinstance(task, TaskProtocol), f"{name} lacks something of TaskProtocol: inherit from neurornn.Task"
+    assert dataclasses.is_dataclass(task), f"{name} must be a dataclass, so that its repr is its record"
+    assert task.__dataclass_params__.frozen, f"{name} must be frozen: @dataclass(frozen=True)"
+    assert len(task.input_labels) == task.n_inputs, f"{name} needs one input label per channel"
+    assert len(task.output_labels) == task.n_outputs, f"{name} needs one output label per channel"
+
+    before = repr(random.getstate()), repr(np.random.get_state())  # noqa: NPY002 - read, never advanced
+    torch_before = torch.random.get_rng_state()
+    trials = task.draw(n_trials, np.random.default_rng(0))
+    after = repr(random.getstate()), repr(np.random.get_state())  # noqa: NPY002
+    assert before[0] == after[0], f"{name} advanced Python's global generator: use rng"
+    assert before[1] == after[1], f"{name} advanced NumPy's global generator: use rng"
+    assert torch.equal(torch_before, torch.random.get_rng_state()), f"{name} advanced torch's global generator"
+    assert isinstance(trials, Trials), f"{name}.draw must return Trials, got {type(trials).__name__}"
+    assert trials.n_trials == n_trials, f"{name}.draw({n_trials}) gave {trials.n_trials} trials"
+    assert task.draw(1, np.random.default_rng(0)).n_trials == 1, f"{name} must be able to draw a single trial"
+
+    _check_repeats(task, trials, name)
+    _check_trials(task, trials, name)
+    _check_scores(task, trials, name)
+    for label, constant in task.constant_inputs().items():
+        shape = np.shape(constant)
+        assert shape == (task.n_inputs,), f"{name}: constant input {label!r} has shape {shape}"
+        assert np.isfinite(constant).all(), f"{name}: constant input {label!r} is not finite"
+
+
+def _check_repeats(task: TaskProtocol, trials: Trials, name: str) -> None:
+    again = task.draw(trials.n_trials, np.random.default_rng(0))
+    other = task.draw(trials.n_trials, np.random.default_rng(1))
+    for field in ("inputs", "targets", "mask", "valid"):
+        same = np.array_equal(getattr(trials, field), getattr(again, field))
+        assert same, f"{name}: the same generator gave different {field}"
+    for key, values in trials.conditions.items():
+        assert np.array_equal(values, again.conditions[key]), f"{name}: condition {key!r} does not repeat"
+    differs = not np.array_equal(trials.inputs, other.inputs)
+    assert differs, f"{name}: two generators gave the same trials: draw from rng"
+    rebuilt = dataclasses.replace(task)  # type: ignore[type-var]
+    assert rebuilt == task, f"{name}: a copy made from its fields differs"
+    assert repr(rebuilt) == repr(task), f"{name}: the repr must tell all of its fields"
+
+
+def _check_trials(task: TaskProtocol, trials: Trials, name: str) -> None:
+    asked = trials.mask.reshape(trials.n_trials, -1) > 0
+    assert asked.any(axis=1).all(), f"{name}: some trial asks for nothing (its mask is 0 throughout)"
+    padding = ~trials.valid
+    assert not trials.inputs[padding].any(), f"{name}: inputs must be 0 where a trial is padded"
+    # A trial that ends does not begin again.
+    assert (np.diff(trials.valid.astype(int), axis=1) <= 0).all(), f"{name}: valid steps must come first"
+    for epoch, (start, stop) in trials.epochs.items():
+        start, stop = np.broadcast_arrays(start, stop)
+        inside = (start >= 0).all() and (start <= stop).all() and (stop <= trials.n_steps).all()
+        assert inside, f"{name}: epoch {epoch!r} lies outside the trial or ends before it begins"
+    dataset = trials.to_dataset()
+    assert {TRIAL, TIME} <= set(dataset.dims), f"{name}: the dataset lacks a dimension"
+    assert np.allclose(np.diff(dataset[TIME]), task.dt), f"{name}: time must run in steps of dt"
+
+
+def _check_scores(task: TaskProtocol, trials: Trials, name: str) -> None:
+    ideal = trials.ideal_outputs()
+    score = np.asarray(task.score(ideal, trials))
+    assert score.shape == (trials.n_trials,), f"{name}.score must have shape (trial,), got {score.shape}"
+    assert np.allclose(score, 1), f"{name}: a perfect network must score 1, got {score.min()}"
+    poor = np.asarray(task.score(np.zeros_like(ideal), trials))
+    assert np.isfinite(poor).all(), f"{name}: a silent network must have a finite score"
+    assert poor.mean() < 1, f"{name}: a silent network must not score 1"
+    if hasattr(task, "choose"):
+        choice = np.asarray(task.choose(ideal, trials))
+        assert choice.shape == (trials.n_trials,), f"{name}.choose must have shape (trial,)"
+        assert (choice >= NO_CHOICE).all(), f"{name}: choices are classes, {NO_CHOICE} for none"
+    if hasattr(task, "ideal_choices"):
+        chosen = np.asarray(task.ideal_choices(trials))
+        assert chosen.shape == (trials.n_trials,), f"{name}.ideal_choices must have shape (trial,)"
+
+
+def check_network(network: RateRNN, *, n_trials: int = 3, n_steps: int = 7) -> None:
+    """Check that a network's faces agree: forward and step, step and Jacobian, state, rate and readout.
+
+    Parameters
+    ----------
+    network : RateRNN
+        In any mode and precision; a copy of it is checked.
+    n_trials, n_steps : int
+        Size of the scan that is run for the check.
+
+    Raises
+    ------
+    AssertionError
+        At the first property that does not hold.
+
+    Examples
+    --------
+    >>> check_network(RateRNN(2, 5, 1, activation="softplus", dynamics="current", tau=100.0, dt=20.0))
+    """
+    # A copy in float64: there, rounding (1e-10) and the error of differences (1e-6) are far below any mistake.
+    network = copy.deepcopy(network).double().cpu().eval()
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn(n_trials, n_steps, network.input_size, generator=generator, dtype=torch.float64)
+    with torch.no_grad():
+        outputs, rates, states = network(inputs, return_states=True)
+        assert outputs.shape == (n_trials, n_steps, network.output_size), f"outputs are {outputs.shape}"
+        assert rates.shape == (n_trials, n_steps, network.hidden_size), f"rates are {rates.shape}"
+        assert states.shape == (n_trials, n_steps, network.state_size), f"states are {states.shape}"
+        state = network.initial_state(n_trials)
+        for t in range(n_steps):
+            state = network.step(state, inputs[:, t])
+            assert torch.allclose(state, states[:, t], atol=1e-10), f"step and forward differ at step {t}"
+        assert torch.allclose(network.rates(states), rates, atol=1e-10), "rates(states) differ from the rates"
+        assert torch.allclose(network.readout(rates), outputs, atol=1e-10), "readout(rates) differs"
+        last, held = states[:, -1], inputs[:, 0]
+        jacobian = network.jacobian(last, held)
+        for j in range(network.state_size):
+            nudge = torch.zeros_like(last)
+            nudge[:, j] = 1e-5
+            slope = (network.step(last + nudge, held) - network.step(last - nudge, held)) / 2e-5
+            assert torch.allclose(slope, jacobian[..., j], atol=1e-6), f"jacobian differs in column {j}"
