@@ -25,8 +25,8 @@ if TYPE_CHECKING:
         register_activation,
         save_network,
     )
-    from neurornn.storage import load, save
     from neurornn.pipeline import analyze, study
+    from neurornn.storage import load, save
     from neurornn.tasks import Task
     from neurornn.training import load_run
     from neurornn.vocabulary import InputError

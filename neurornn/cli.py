@@ -138,7 +138,7 @@ def record(
 
 @app.command
 def analyze(directory: RunFolder) -> None:
-    """Analyse a run: components, fixed points, spectra, behaviour -> analysis/*.nc, figures/*.png, report.html."""
+    """Analyse a run: write analysis/*.nc, figures/*.png and report.html into its folder."""
     print(pipeline.analyze(directory).summary())
 
 

@@ -11,6 +11,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, Self, TypeVar
 
+import numpy as np
 import pydantic
 import tomli_w
 
@@ -23,7 +24,13 @@ Model = TypeVar("Model", bound="Config")
 class Config(pydantic.BaseModel):
     """The base of every configuration: frozen, and no key that it does not know."""
 
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    # Strict, or pydantic would read True as 1 and "3" as 3; NumPy's numbers are numbers all the same.
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
+
+    @pydantic.field_validator("*", mode="before")
+    @classmethod
+    def _plain_number(cls, value: Any) -> Any:
+        return value.item() if isinstance(value, np.generic) else value
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, without the entries that are None (TOML has no word for it)."""
@@ -38,6 +45,8 @@ class Config(pydantic.BaseModel):
         InputError
             Where a key is unknown or a value does not fit; the sentence names each.
         """
+        if not isinstance(values, Mapping):
+            raise InputError(f"{source}: expected a table of keys and values, got {type(values).__name__}")
         try:
             return cls.model_validate(dict(values))
         except pydantic.ValidationError as error:

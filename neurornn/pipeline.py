@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import xarray as xr
 from tqdm.auto import tqdm
 
@@ -22,7 +21,7 @@ from neurornn.config import RecordingConfig, RunConfig, merge, read_config
 from neurornn.networks import build_network
 from neurornn.tasks import TaskProtocol, describe, get, registered_name
 from neurornn.training import RunDirectory, TrainingRun, load_run, train
-from neurornn.vocabulary import VERSION, InputError
+from neurornn.vocabulary import FIXED_POINT_KINDS, VERSION, InputError
 
 N_COMPONENTS = 10
 """Principal components that are kept in a run's folder."""
@@ -172,7 +171,7 @@ def study(
 def analyze(
     directory: str | os.PathLike[str], *, task: TaskProtocol | None = None, progress: bool = True
 ) -> Findings:
-    """Analyse a trained run and write ``analysis/*.nc``, ``figures/*.png`` and ``report.html`` into its folder.
+    """Analyse a trained run and write its ``analysis/*.nc``, ``figures/*.png`` and ``report.html``.
 
     Parameters
     ----------
@@ -230,28 +229,29 @@ class Findings:
     def summary(self) -> str:
         """Return the lines that close a study on the terminal."""
         score = self.activity["score"]
-        share = self.components["explained_variance_ratio"].to_numpy()[:3].sum()
-        lines = [f"score      {float(score.mean()):.4f} of 1 on {score.size} fresh trials"]
+        share = self.components["explained_variance_ratio"].to_numpy()[:3]
+        score_line = f"score         {float(score.mean()):.4f} on {score.size} fresh trials"
         if "ideal_score" in self.activity.coords:
-            lines[0] += f" (ideal observer {float(self.activity['ideal_score'].mean()):.4f})"
-        lines[0] += f", {float((score == 1).mean()):.1%} of trials without a mistake"
-        lines.append(
-            f"variance   {share:.1%} in {min(3, self.components.sizes['component'])} principal components"
-        )
+            score_line += f" (an ideal observer's: {float(self.activity['ideal_score'].mean()):.4f})"
+        lines = [
+            score_line,
+            f"perfect       {float((score == 1).mean()):.1%} of the trials",
+            f"variance      {share.sum():.1%} in {len(share)} principal components",
+        ]
         for name in self.fixed_points["condition_name"].to_numpy():
-            lines.append(f"fixed      {_count_kinds(self.fixed_points, str(name))}, under {name}")
+            lines.append(f"fixed points  {_count_kinds(self.fixed_points, str(name))}, under {name}")
         if self.run.directory is not None:
-            lines.append(f"look at    {RunDirectory(self.run.directory).report}")
+            lines.append(f"report        {RunDirectory(self.run.directory).report}")
         return "\n".join(lines)
 
 
 def _count_kinds(points: xr.Dataset, condition: str) -> str:
-    kinds, counts = np.unique(points["kind"].to_numpy()[points["condition"] == condition], return_counts=True)
+    """Return how many points of each kind there are, as in "27 (8 stable, 18 saddle, 1 unstable)"."""
+    kinds = points["kind"].to_numpy()[(points["condition"] == condition).to_numpy()]
     if not len(kinds):
-        return "no points found"
-    return f"{counts.sum()} points: " + ", ".join(
-        f"{n} {kind}" for kind, n in zip(kinds, counts, strict=True)
-    )
+        return "none found"
+    counts = [f"{int((kinds == kind).sum())} {kind}" for kind in FIXED_POINT_KINDS if (kinds == kind).any()]
+    return f"{len(kinds)} ({', '.join(counts)})"
 
 
 def _task(config: RunConfig, task: TaskProtocol | None) -> TaskProtocol:
@@ -317,31 +317,45 @@ def _write_report(findings: Findings, paths: RunDirectory, progress: bool) -> No
                 activity,
                 pcs=findings.components,
                 points=findings.fixed_points,
-                accuracy=findings.accuracy,
                 psychometric=findings.psychometric,
             ),
             facts={
                 "Task": repr(run.task),
                 "Network": repr(run.network).replace("\n", " "),
-                "Training": f"{run.config.n_steps} steps of {run.config.batch_size} trials, best held-out loss after "
-                f"step {run.history.attrs['best_step']}, seed {run.config.seed}",
+                "Training": f"{run.config.n_steps} steps of {run.config.batch_size} trials, best held-out "
+                f"loss after step {run.history.attrs['best_step']}, seed {run.config.seed}",
                 "Recording": f"{activity.sizes['trial']} fresh trials, "
                 f"recurrent noise {'on' if origin['recording']['noise'] else 'off'}",
             },
-            setup=_SETUP,
+            setup=_setup(findings),
             settings=config,
             versions=origin["versions"],
         )
         bar.update()
 
 
-_SETUP = """\
-import neurornn  # from within the run's folder
-history = neurornn.load_run(".").history
-activity = neurornn.load("activity.nc")
-pcs = neurornn.load("analysis/components.nc")
-points = neurornn.load("analysis/fixed_points.nc")
-spectrum = neurornn.load("analysis/spectrum.nc")"""
+_LOADED = {
+    "pcs": "components",
+    "points": "fixed_points",
+    "spectrum": "spectrum",
+    "averages": "averages",
+    "psychometric": "psychometric",
+}
+
+
+def _setup(findings: Findings) -> str:
+    """Return the lines of Python after which a figure's call can be run in the run's folder."""
+    lines = [
+        "import neurornn  # in the run's folder",
+        'history = neurornn.load_run(".").history',
+        'activity = neurornn.load("activity.nc")',
+    ]
+    lines += [
+        f'{name} = neurornn.load("analysis/{result}.nc")'
+        for name, result in _LOADED.items()
+        if getattr(findings, result) is not None
+    ]
+    return "\n".join(lines)
 
 
 def _psychometric(activity: xr.Dataset, stimulus: str | None) -> xr.Dataset | None:

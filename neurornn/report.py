@@ -367,6 +367,11 @@ def _search_evidence(points: xr.Dataset) -> str:
     need_dims(points, (START,), "points")
     label = need_variable(points, "start_label", "points").to_numpy()
     slow = points["kind"].to_numpy().astype(str) == "slow"
+    if label.max(initial=-1) >= slow.size:
+        raise InputError(
+            f"`points` must hold every point that its starts led to, {label.max() + 1}, got {slow.size}: "
+            "pass what find_fixed_points returned, without a selection"
+        )
     ended_slow = int(slow[label[label >= 0]].sum())
     converged = int((label >= 0).sum()) - ended_slow
     text = f"{converged} of {_count(label.size, 'start')} converged to a fixed point"
@@ -489,6 +494,9 @@ class ReportFigure:
 
     def png(self) -> bytes:
         """Return the figure as a PNG file whose bytes depend on the figure only."""
+        # A layout found anew at every drawing begins where the last one ended, and moves by a hair.
+        self.figure.draw_without_rendering()
+        self.figure.set_layout_engine("none")
         buffer = io.BytesIO()
         self.figure.savefig(
             buffer, format="png", dpi=PIXELS_PER_INCH, facecolor="white", metadata={"Software": None}

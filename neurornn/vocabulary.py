@@ -173,9 +173,25 @@ def need_count(value: object, name: str, *, least: int = 1) -> int:
 
 def need_positive(value: object, name: str, unit: str = "") -> float:
     """Return ``value`` as a float, refusing what is not finite and above zero."""
-    if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not 0 < float(value) < np.inf:
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float | np.integer | np.floating)
+        or not 0 < float(value) < np.inf
+    ):
         unit = f" {unit}" if unit else ""
         raise InputError(f"`{name}` must be a positive{unit} number, got {value!r}")
+    return float(value)
+
+
+def need_at_least_zero(value: object, name: str, unit: str = "") -> float:
+    """Return ``value`` as a float, refusing what is not finite or is below zero."""
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float | np.integer | np.floating)
+        or not 0 <= float(value) < np.inf
+    ):
+        unit = f" of {unit}" if unit else ""
+        raise InputError(f"`{name}` must be a number{unit} of at least 0, got {value!r}")
     return float(value)
 
 

@@ -63,7 +63,8 @@ def condition_average(activity: xr.Dataset, by: str | Sequence[str]) -> xr.Datas
     valid = activity["valid"] if "valid" in activity else xr.ones_like(activity[TRIAL], bool)
     weight = (belongs * valid).sum(TRIAL)
     averages = {
-        name: xr.dot(activity[name].where(valid, 0).astype(float), belongs, dim=TRIAL) / weight.where(weight > 0)
+        name: xr.dot(activity[name].where(valid, 0).astype(float), belongs, dim=TRIAL)
+        / weight.where(weight > 0)
         for name in ("rate", "output")
         if name in activity
     }

@@ -67,7 +67,8 @@ def record(
     noise : bool
         Whether the network's own noise is on. Input noise always is: it is stimulus.
     batch_size : int
-        Trials per forward pass, which bounds the memory of the pass.
+        Trials per forward pass, which bounds its memory. With ``noise`` it also decides which noise a trial
+        gets, since the stream is drawn pass by pass.
     embed_network : bool
         Whether the weights travel along as variables ``parameter_<name>``.
     progress : bool
@@ -77,10 +78,10 @@ def record(
     -------
     xarray.Dataset
         ``rate (trial, time, unit)``; ``state (trial, time, state_variable)`` where it differs from the rate;
-        ``initial_state (trial, state_variable)``; ``input``, ``output``, ``target``, ``mask``, ``valid``. On
-        ``trial``: the conditions, ``score``, and, where the task has them, ``choice`` and ``ideal_score`` (how
-        an ideal observer scored on the very same trial). The JSON text in ``attrs["neurornn"]`` tells where it
-        all came from.
+        ``initial_state (trial, state_variable)``; ``input``, ``output``, ``target``, ``mask``, ``valid``.
+        On ``trial``: the conditions, ``score``, and, where the task has them, ``choice`` and ``ideal_score``
+        (how an ideal observer scored on the very same trial). The JSON text in ``attrs["neurornn"]`` tells
+        where it all came from.
 
     Raises
     ------

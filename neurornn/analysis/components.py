@@ -41,8 +41,8 @@ def pca(
     Parameters
     ----------
     activity : xarray.Dataset or DataArray
-        A dataset with ``rate``, or an array; any dimensions, in any order, of which one is ``unit``. Steps that
-        are not ``valid`` do not count.
+        A dataset with ``rate``, or an array; any dimensions, in any order, of which one is ``unit``. Steps
+        that are not ``valid`` do not count.
     n_components : int, optional
         How many to keep; all by default.
     center : {"unit", "time", "condition", None}
@@ -108,7 +108,10 @@ def pca(
             "component_vector": ((COMPONENT, UNIT), vectors[:kept]),
             "score": ((*(dim for dim in rate.dims if dim != UNIT), COMPONENT), scores),
             "explained_variance": (COMPONENT, variance[:kept]),
-            "explained_variance_ratio": (COMPONENT, variance[:kept] / total if total > 0 else variance[:kept]),
+            "explained_variance_ratio": (
+                COMPONENT,
+                variance[:kept] / total if total > 0 else variance[:kept],
+            ),
             "total_variance": total,
         },
         coords={**_coordinates(rate), COMPONENT: np.arange(kept)},
@@ -147,12 +150,14 @@ def project(data: xr.Dataset | xr.DataArray, pcs: xr.Dataset, *, center: bool = 
     need_dims(need_variable(pcs, "component_vector", "pcs"), (COMPONENT, UNIT), "pcs")
     rate, _ = _rates(data, "data")
     if rate.sizes[UNIT] != pcs.sizes[UNIT]:
-        raise InputError(f"`data` has {rate.sizes[UNIT]} units, the PCA has {pcs.sizes[UNIT]}: they must agree")
+        raise InputError(
+            f"`data` has {rate.sizes[UNIT]} units, the PCA has {pcs.sizes[UNIT]}: they must agree"
+        )
     if center:
         if pcs["mean"].dims != (UNIT,):
             raise InputError(
-                f"the PCA was centred by {pcs.attrs.get('center')!r}, so that its mean depends on more than the "
-                "unit: project onto one centred by 'unit', or pass center=False"
+                f"the PCA was centred by {pcs.attrs.get('center')!r}, so that its mean depends on more "
+                "than the unit: project onto one centred by 'unit', or pass center=False"
             )
         rate = rate - pcs["mean"].to_numpy()
     axes = pcs["component_vector"].transpose(COMPONENT, UNIT).to_numpy()
@@ -184,8 +189,8 @@ def svd(
     Returns
     -------
     xarray.Dataset
-        ``left_vector (..., mode)``, ``singular_value (mode,)`` descending, ``right_vector (mode, column)``, the
-        entry of largest magnitude of each right vector positive.
+        ``left_vector (..., mode)``, ``singular_value (mode,)`` descending, ``right_vector (mode, column)``,
+        the entry of largest magnitude of each right vector positive.
 
     Raises
     ------
@@ -205,7 +210,9 @@ def svd(
     else:
         values = _as_array(activity_or_matrix)
         if values.ndim != 2:
-            raise InputError(f"svd needs a matrix, got an array of shape {values.shape}: label its axes as xarray")
+            raise InputError(
+                f"svd needs a matrix, got an array of shape {values.shape}: label its axes as xarray"
+            )
         array = xr.DataArray(values, dims=("row", "column"))
     if array.ndim < 2:
         raise InputError(f"svd needs a matrix, got dimensions {array.dims}")
@@ -250,8 +257,10 @@ def _rates(data: xr.Dataset | xr.DataArray, name: str = "activity") -> tuple[xr.
 
 
 def _coordinates(rate: xr.DataArray) -> dict[str, xr.Variable]:
-    """Return the coordinates, the trials' ``score`` under another name: a component's scores are called so."""
-    return {"trial_score" if name == "score" else str(name): rate.coords[name].variable for name in rate.coords}
+    """Return the coordinates, the trials' ``score`` renamed: a component's scores are called so here."""
+    return {
+        "trial_score" if name == "score" else str(name): rate.coords[name].variable for name in rate.coords
+    }
 
 
 def _mean(rate: xr.DataArray, valid: xr.DataArray, center: str | None) -> xr.DataArray | None:
@@ -288,5 +297,3 @@ def _peak_signs(vectors: np.ndarray) -> np.ndarray:
 
 def _positive_peaks(vectors: np.ndarray) -> np.ndarray:
     return vectors * _peak_signs(vectors)[:, None]
-
-

@@ -60,8 +60,8 @@ def find_fixed_points(
 
     Every start is followed by Newton's method with the analytic Jacobian in float64, steps capped and kept in
     the box that the state cannot leave; what does not converge is taken on by Levenberg-Marquardt, which ends
-    in a zero or in a minimum of speed. Zeros, slow points and failures are never mixed. The search then begins
-    anew from mixtures of the points found until a round adds none and the index sum agrees.
+    in a zero or in a minimum of speed. Zeros, slow points and failures are never mixed. The search then
+    begins anew from mixtures of the points found until a round adds none and the index sum agrees.
 
     Parameters
     ----------
@@ -74,8 +74,8 @@ def find_fixed_points(
         dictionary of them, as ``task.constant_inputs()`` gives it.
     n_starts : int
         Starts per condition that are drawn around the given ones: half mixtures of two visited states, a
-        quarter visited states, a quarter Gaussian along their principal components. 512 found all 27 points of
-        a 3-bit flip-flop in every network tried.
+        quarter visited states, a quarter Gaussian along their principal components. 512 found all 27 points
+        of a 3-bit flip-flop in every network tried.
     seeding : {"auto", "none"}
         ``"none"``: the given starts alone (of a recording, ``n_starts`` states spread evenly).
     method : {"auto"}
@@ -90,15 +90,15 @@ def find_fixed_points(
     Returns
     -------
     xarray.Dataset
-        On ``fixed_point``: ``state``, ``rate``, ``input``, ``residual`` (max |G|), ``speed`` (2-norm of G, per
-        tau), ``position_error`` (bound on the distance to the true zero), ``eigenvalue_real``,
-        ``eigenvalue_imag (fixed_point, mode)`` of the map, the largest modulus first, ``time_constant``
-        (-dt / ln |eigenvalue|; negative: grows) and ``frequency``; ``rate_direction (fixed_point,
-        leading_mode, unit)``; and as coordinates ``kind`` (stable, saddle, unstable, marginal, slow),
-        ``n_unstable`` and ``condition`` (the label of its constant input). On ``start``: ``start_state``, ``start_label`` (-1: failed),
-        ``start_residual``. On ``condition``: ``index_sum``, the sum of sign det(I - J) over the zeros (NaN
-        beside marginal ones), and ``index_sum_expected`` (1 for a map of a box into itself, else NaN), labelled
-        by ``condition_name``.
+        On ``fixed_point``: ``state``, ``rate``, ``input``, ``residual`` (max |G|), ``speed`` (2-norm of G,
+        per tau), ``position_error`` (bound on the distance to the true zero), ``eigenvalue_real``,
+        ``eigenvalue_imag (fixed_point, mode)`` of the map, the largest modulus first, ``time_constant`` (-dt
+        / ln |eigenvalue|; negative: grows) and ``frequency``; ``rate_direction (fixed_point, leading_mode,
+        unit)``; and as coordinates ``kind`` (stable, saddle, unstable, marginal, slow), ``n_unstable`` and
+        ``condition`` (the label of its constant input). On ``start``: ``start_state``, ``start_label`` (-1:
+        failed), ``start_residual``. On ``condition``: ``index_sum``, the sum of sign det(I - J) over the
+        zeros (NaN beside marginal ones), and ``index_sum_expected`` (1 for a map of a box into itself, else
+        NaN), labelled by ``condition_name``.
 
     Raises
     ------
@@ -143,14 +143,18 @@ def find_fixed_points(
     for k, (name, system) in enumerate(zip(conditions, systems, strict=True)):
         rng = _rng(seed, k)
         search = _Search(system, tolerance, deadline)
-        search.add(given if seeding == "none" else np.concatenate([given, draw_starts(states, n_starts, rng)]))
+        search.add(
+            given if seeding == "none" else np.concatenate([given, draw_starts(states, n_starts, rng)])
+        )
         if seeding == "auto":
             search.reseed(max(128, n_starts // 4), rng)
         results.append(search.result(name, _dt(system, starts)))
     combined = _combine(results)
     combined.attrs = {
         "tolerance": tolerance,
-        "share_converged": float((combined["start_label"] >= 0).mean()) if combined.sizes[START] else math.nan,
+        "share_converged": float((combined["start_label"] >= 0).mean())
+        if combined.sizes[START]
+        else math.nan,
         "seed": int(seed),
         "complete": int(time.monotonic() <= deadline),
         "seconds": time.monotonic() - began,
@@ -326,7 +330,9 @@ def describe_points(system: StateMap, points: Tensor, is_zero: Tensor) -> dict[s
     jacobian = slope.numpy()
     identity = np.eye(n)
     speed = residual.norm(dim=1).numpy()
-    smallest = np.linalg.svd((jacobian - identity) / system.alpha, compute_uv=False)[:, -1] if n_points else speed
+    smallest = (
+        np.linalg.svd((jacobian - identity) / system.alpha, compute_uv=False)[:, -1] if n_points else speed
+    )
     rounding = np.sqrt(n) * np.finfo(float).eps * (1 + points.abs().amax(1).numpy())
     with np.errstate(divide="ignore"):
         position_error = (speed + rounding) / smallest
@@ -359,8 +365,8 @@ def _eigenvalue_error(
 ) -> np.ndarray:
     """Bound each eigenvalue's error, shape (fixed_point, mode).
 
-    By Bauer and Fike it is at most the eigenvalue's condition number times the error of the Jacobian: rounding,
-    and what the Jacobian changes over the Newton step that is still left to the true zero.
+    By Bauer and Fike it is at most the eigenvalue's condition number times the error of the Jacobian:
+    rounding, and what the Jacobian changes over the Newton step that is still left to the true zero.
     """
     n = points.shape[1]
     correction = torch.linalg.solve_ex(system.residual_slope(points), -residual[..., None])[0][..., 0]
@@ -417,7 +423,9 @@ def _combine(results: list[tuple[xr.Dataset, xr.Dataset, xr.Dataset]]) -> xr.Dat
     """Put the conditions' points in a row; a start's label then counts through all of them."""
     offset = 0
     for points, starts, _ in results:
-        starts["start_label"] = starts["start_label"].where(starts["start_label"] < 0, starts["start_label"] + offset)
+        starts["start_label"] = starts["start_label"].where(
+            starts["start_label"] < 0, starts["start_label"] + offset
+        )
         offset += points.sizes[FIXED_POINT]
     rows = zip(*results, strict=True)
     combined = xr.merge(
@@ -437,13 +445,15 @@ def _conditions(source: Any, inputs: Any, starts: Any) -> dict[str, np.ndarray |
                 quiet = quiet & starts["valid"]
             if not bool(quiet.any()):
                 raise InputError(
-                    "`inputs` was left out, which means zero, but the recording's inputs never vanish: pass the "
-                    "constant inputs that matter, for example inputs=task.constant_inputs()"
+                    "`inputs` was left out, which means zero, but the recording's inputs never vanish: pass "
+                    "the constant inputs that matter, for example inputs=task.constant_inputs()"
                 )
         return {"zero input" if hasattr(source, "step") else "map": None}
     if isinstance(inputs, Mapping):
         if not inputs:
-            raise InputError("`inputs` is an empty dictionary: give at least one constant input, or None for zero")
+            raise InputError(
+                "`inputs` is an empty dictionary: give at least one constant input, or None for zero"
+            )
         return {str(label): _input(value, str(label)) for label, value in inputs.items()}
     if isinstance(inputs, xr.DataArray) and inputs.ndim == 2:
         need_dims(inputs, (INPUT_CHANNEL,), "inputs")

@@ -43,7 +43,8 @@ class StateMap:
             values = np.zeros(size) if constant_input is None else np.asarray(constant_input, float)
             if values.shape != (size,):
                 raise InputError(
-                    f"a constant input of this network must have shape (input_channel={size},), got {values.shape}"
+                    f"a constant input of this network must have shape (input_channel={size},), "
+                    f"got {values.shape}"
                 )
             self.input = torch.as_tensor(values)
             self._step: Callable[[Tensor], Tensor] = lambda state: source.step(state, self.input)
@@ -69,7 +70,8 @@ class StateMap:
 
     def rates(self, states: Tensor) -> Tensor:
         """Return what the readout sees of the states, shape (state, unit)."""
-        return self.network.rates(states) if hasattr(self.network, "rates") else states
+        rates = getattr(self.network, "rates", None)
+        return states if rates is None else rates(states)
 
     def bounds(self) -> tuple[Tensor, Tensor] | None:
         """Return a box that the map takes into itself, or None where none is known."""

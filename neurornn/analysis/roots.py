@@ -60,7 +60,9 @@ def find_roots(system: StateMap, starts: Tensor, tolerance: float, deadline: flo
     if not parts:
         empty = starts.new_empty(0)
         return Roots(starts.clone(), empty, empty.long())
-    return Roots(*(torch.cat([getattr(part, name) for part in parts]) for name in ("states", "residual", "label")))
+    return Roots(
+        *(torch.cat([getattr(part, name) for part in parts]) for name in ("states", "residual", "label"))
+    )
 
 
 def _follow(system: StateMap, starts: Tensor, tolerance: float, deadline: float) -> Roots:
@@ -189,7 +191,7 @@ def is_minimum(system: StateMap, state: Tensor) -> bool:
 
 
 def merge(states: Tensor, residual: Tensor, radius: float) -> tuple[Tensor, Tensor]:
-    """Group states that lie within a radius of each other, the one with the smallest residual standing for all.
+    """Group states that lie within a radius of each other, the smallest residual standing for all.
 
     Parameters
     ----------

@@ -22,8 +22,8 @@ def eigenspectrum(matrix: np.ndarray | torch.Tensor | xr.DataArray) -> xr.Datase
     -------
     xarray.Dataset
         ``eigenvalue_real``, ``eigenvalue_imag (mode,)``, the largest modulus first;
-        ``right_vector_real/_imag (mode, unit)`` of length 1 and ``left_vector_real/_imag (mode, unit)`` scaled
-        so that the sum of left times right is 1 (no conjugation), NaN where the matrix is defective;
+        ``right_vector_real/_imag (mode, unit)`` of length 1 and ``left_vector_real/_imag (mode, unit)``
+        scaled so that the sum of left times right is 1 (no conjugation), NaN where the matrix is defective;
         ``condition_number (mode,)``, how far a small change of the matrix moves the eigenvalue at most;
         ``singular_value (singular_mode,)``. Attributes: ``spectral_radius``, ``spectral_abscissa``.
 

@@ -19,7 +19,9 @@ DYNAMICS = ("rate", "current", "leak_inside")
 class ElementwiseFunction(Protocol):
     """The nonlinearity f and its derivative, each acting on every entry by itself."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """Its registered name, empty where there is none."""
 
     def __call__(self, preactivation: Tensor, /) -> Tensor:
         """Return f(u)."""

@@ -29,7 +29,7 @@ class ReferenceEngine:
         outside = p.noise if p.dynamics == "current" else None
         if p.noise is not None and outside is None:
             drive = drive + p.noise
-        # unbind, not drive[t]: the backward pass of each indexing would fill a whole (time, trial, unit) array.
+        # unbind, not drive[t]: the backward pass of each indexing would fill all of (time, trial, unit).
         drives = drive.unbind(0)
         added = outside.unbind(0) if outside is not None else None
         recurrent = p.recurrent_weight.t()

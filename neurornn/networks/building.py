@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -121,7 +122,9 @@ def network_from_arrays(
         if tensor.ndim != len(shape) or any(
             size != own for size, own in zip(shape, tensor.shape, strict=True) if isinstance(size, int)
         ):
-            raise InputError(f"`{name}` must have shape ({', '.join(map(str, shape))}), got {tuple(tensor.shape)}")
+            raise InputError(
+                f"`{name}` must have shape ({', '.join(map(str, shape))}), got {tuple(tensor.shape)}"
+            )
         weights[parameter] = tensor
     network = RateRNN(
         weights["input_weight"].shape[1] if "input_weight" in weights else 0,
@@ -140,7 +143,16 @@ def network_from_arrays(
 
 
 def _as_float(array: np.ndarray | Tensor, name: str) -> Tensor:
-    tensor = torch.as_tensor(array).detach()
+    if not isinstance(array, Tensor):
+        # A copy in native byte order: torch wraps neither reversed nor read-only arrays.
+        copied = np.array(array, order="C")
+        if copied.dtype.kind not in "biuf":
+            raise InputError(f"`{name}` must hold real numbers, got an array of {copied.dtype}")
+        single = copied.dtype.newbyteorder("=") == np.float32
+        array = torch.from_numpy(copied.astype(np.float32 if single else np.float64))
+    if array.is_complex():
+        raise InputError(f"`{name}` must hold real numbers, got a tensor of {array.dtype}")
+    tensor = array.detach()
     need_finite(tensor.cpu().numpy(), name)
     return tensor if tensor.dtype in (torch.float32, torch.float64) else tensor.to(torch.float64)
 
@@ -185,6 +197,7 @@ def save_network(network: RateRNN, path: str | os.PathLike[str]) -> None:
         "training": network.training_record,
         "sha256": files.digest(data),
     }
+    description["description_sha256"] = _description_digest(description)
     files.atomic_write(stem.with_name(stem.name + ".safetensors"), data)
     files.write_json(stem.with_name(stem.name + ".json"), description)
 
@@ -209,12 +222,13 @@ def load_network(path: str | os.PathLike[str], *, device: torch.device | str | N
     InputError
         Where a file is missing or a newer neurornn wrote it.
     CorruptFile
-        Where the weights are not those that were written.
+        Where one of the files is not what was written.
     """
     from safetensors.torch import load
 
     stem = _stem(path)
-    description = files.read_json(stem.with_name(stem.name + ".json"))
+    description_path = stem.with_name(stem.name + ".json")
+    description = files.read_json(description_path)
     weights_path = stem.with_name(stem.name + ".safetensors")
     data = files.read_bytes(weights_path)
     if description.get("format") != _FORMAT:
@@ -222,15 +236,24 @@ def load_network(path: str | os.PathLike[str], *, device: torch.device | str | N
             f"{str(stem)!r} has format {description.get('format')!r}, expected {_FORMAT}: "
             "it was written by another version of neurornn; install a newer one"
         )
-    if files.digest(data) != description.get("sha256"):
+    if description.pop("description_sha256", None) != _description_digest(description):
         raise files.CorruptFile(
-            f"{str(weights_path)!r} is damaged: its content does not have the SHA-256 that was written beside "
-            "it; take another copy"
+            f"{str(description_path)!r} is damaged or was edited: its content does not have the SHA-256 that "
+            "was written with it; take another copy"
+        )
+    if files.digest(data) != description["sha256"]:
+        raise files.CorruptFile(
+            f"{str(weights_path)!r} is damaged: its content does not have the SHA-256 that was written "
+            "beside it; take another copy"
         )
     network = build_network(description["config"], device=device)
     network.load_state_dict(load(data))
     network.training_record = description["training"]
     return network.eval()
+
+
+def _description_digest(description: Mapping[str, Any]) -> str:
+    return files.digest(json.dumps(description, sort_keys=True).encode())
 
 
 def _stem(path: str | os.PathLike[str]) -> Path:

@@ -1,4 +1,4 @@
-"""The rate network: r_t = (1 - alpha) r_{t-1} + alpha f(W_r r_{t-1} + W_x x_t + b + noise_t), y_t = W_y r_t + b_y."""
+"""The rate network: leaky units, one matrix of recurrent weights, a linear readout."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from neurornn import seeding
 from neurornn.config import NetworkConfig
 from neurornn.networks.activations import Activation, get_activation
 from neurornn.networks.initialisation import gaussian
-from neurornn.vocabulary import InputError, need_choice, need_count, need_positive
+from neurornn.vocabulary import InputError, need_at_least_zero, need_choice, need_count, need_positive
 
 
 class RateRNN(nn.Module):
@@ -117,12 +117,8 @@ class RateRNN(nn.Module):
         self.activation: Activation = get_activation(activation)
         self.dynamics = need_choice(dynamics, "dynamics", engines.DYNAMICS)
         self.tau, self.dt, self._alpha = _need_leak(tau, dt, alpha)
-        if not 0 <= noise_std < math.inf:
-            raise InputError(f"`noise_std` must be a number of at least 0, got {noise_std!r}")
-        if not 0 <= gain < math.inf:
-            raise InputError(f"`gain` must be a number of at least 0, got {gain!r}")
-        self.noise_std = float(noise_std)
-        self.gain = float(gain)
+        self.noise_std = need_at_least_zero(noise_std, "noise_std")
+        self.gain = need_at_least_zero(gain, "gain")
         self.trainable_initial_state = bool(trainable_initial_state)
         self.engine = engines.need_engine(engine)
         self.seed = seed
@@ -430,14 +426,15 @@ def _need_leak(
     if alpha is not None:
         if tau is not None or dt is not None:
             raise InputError("give the leak either as `alpha` or as `tau` with `dt`, got both")
-        if not (isinstance(alpha, int | float) and 0 < alpha <= 1):
-            raise InputError(f"`alpha` must be in (0, 1], got {alpha!r}")
-        return None, None, float(alpha)
+        alpha = need_positive(alpha, "alpha")
+        if alpha > 1:
+            raise InputError(f"`alpha` must be at most 1, got {alpha}: a step must not be longer than tau")
+        return None, None, alpha
     if tau is None and dt is None:
         return None, None, None
     if tau is None:
         raise InputError(
-            f"`dt` = {dt} was given without `tau`: give both in ms, or neither (the task's step is then taken)"
+            f"`dt` = {dt} was given without `tau`: give both in ms, or neither, to take the task's step"
         )
     if dt is None:
         raise InputError(f"`tau` = {tau} was given without `dt`: give the task's step too, dt=task.dt")

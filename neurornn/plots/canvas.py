@@ -64,15 +64,9 @@ def legend_beside(ax: Axes, title: str | None = None) -> None:
     )
 
 
-def legend_above(ax: Axes, title: str | None = None) -> None:
+def legend_above(ax: Axes) -> None:
     """Draw a short legend above the axes, where it covers no data and costs no width."""
-    ax.legend(
-        loc="lower left",
-        bbox_to_anchor=(0.0, 1.0),
-        ncols=2,
-        title=title and title.replace("_", " "),
-        **_LEGEND,
-    )
+    ax.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2, **_LEGEND)
 
 
 def label_with_units(name: str, variable: xr.DataArray | None = None) -> str:

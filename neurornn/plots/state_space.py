@@ -111,7 +111,7 @@ def plot_trajectories(
         _draw_points(ax, groups, place)
     _name_axes(ax, projected, n_axes)
     if ax.get_legend_handles_labels()[1]:
-        legend_above(ax, title=color_by)
+        legend_above(ax)
     return ax
 
 
@@ -128,8 +128,8 @@ def _draw_paths(
         colour = GREY if colouring is None else colouring.colours[k]
         label = "_path"
         if colouring is not None and values is not None and colouring.legend and str(values[k]) not in named:
-            label = str(values[k])
-            named.add(label)
+            label = f"{color_by} {values[k]}".replace("_", " ")
+            named.add(str(values[k]))
         ax.plot(*path.T, color=colour, linewidth=0.8, alpha=0.55, label=label)
         ax.plot(*path[:1].T, ".", color=colour, markersize=4, label="_start")
     if colouring is not None and colouring.colour_map is not None:

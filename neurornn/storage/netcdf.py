@@ -55,7 +55,9 @@ def _need_storable(dataset: xr.Dataset) -> None:
     for name, variable in dataset.variables.items():
         kind = variable.dtype.kind
         if kind == "O" and not all(isinstance(entry, str) for entry in variable.to_numpy().ravel()):
-            raise InputError(f"variable {name!r} holds Python objects, which netCDF cannot: make it numbers or strings")
+            raise InputError(
+                f"variable {name!r} holds Python objects, which netCDF cannot: make it numbers or strings"
+            )
         if kind == "c":
             raise InputError(
                 f"variable {name!r} is complex, which netCDF cannot hold everywhere: "
@@ -67,8 +69,14 @@ def _need_storable(dataset: xr.Dataset) -> None:
 
 def _need_storable_attributes(attributes: dict[Any, Any], owner: str) -> None:
     for key, value in attributes.items():
-        plain = isinstance(value, str | int | float | np.integer | np.floating | np.ndarray)
-        if not plain or isinstance(value, bool):
+        plain = isinstance(value, str | int | float | np.integer | np.floating) and not isinstance(
+            value, bool
+        )
+        numbers = isinstance(value, np.ndarray) and value.dtype.kind in "iuf"
+        # HDF5 ends a string at its first NUL and has no integer above 64 bits.
+        fits = "\0" not in value if isinstance(value, str) else True
+        fits = -(2**63) <= value < 2**64 if isinstance(value, int) else fits
+        if not (plain or numbers) or not fits:
             raise InputError(
                 f"attribute {key!r} of {owner} is {value!r}, which netCDF cannot hold: "
                 "use a number or a string (json.dumps makes one of anything)"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from neurornn.tasks.trials import NO_CHOICE, Task, Trials
-from neurornn.vocabulary import InputError
+from neurornn.vocabulary import InputError, need_at_least_zero, need_positive
 
 
 class ChoiceTask(Task):
@@ -37,13 +37,11 @@ class ChoiceTask(Task):
         InputError
             The sentence names the duration and dt.
         """
-        if not (isinstance(self.dt, int | float) and 0 < self.dt < np.inf):
-            raise InputError(f"`dt` must be a positive ms number, got {self.dt!r}")
+        need_positive(self.dt, "dt", "ms")
         for name, duration in durations.items():
-            if not (isinstance(duration, int | float) and 0 <= duration < np.inf):
-                raise InputError(f"`{name}` must be a duration in ms of at least 0, got {duration!r}")
+            need_at_least_zero(duration, name, "ms")
             if self.steps(duration) < least_steps:
                 raise InputError(
-                    f"`{name}` must last at least {least_steps} step of dt = {self.dt} ms, got {duration} ms: "
-                    "lengthen it or choose a smaller dt"
+                    f"`{name}` must last at least {least_steps} step of dt = {self.dt} ms, "
+                    f"got {duration} ms: lengthen it or choose a smaller dt"
                 )

@@ -10,7 +10,7 @@ import numpy as np
 
 from neurornn.tasks.choices import ChoiceTask
 from neurornn.tasks.trials import Loss, Recipe, Trials
-from neurornn.vocabulary import InputError, need_count
+from neurornn.vocabulary import InputError, need_at_least_zero, need_count
 
 
 @dataclass(frozen=True)
@@ -99,13 +99,14 @@ class PerceptualDecisionMaking(ChoiceTask):
     def __post_init__(self) -> None:
         self.need_durations(fixation=self.fixation, delay=self.delay)
         self.need_durations(stimulus=self.stimulus, response=self.response, least_steps=1)
-        if not self.coherences or min(self.coherences) < 0:
+        need_at_least_zero(self.noise_std, "noise_std")
+        strengths = np.asarray(self.coherences)
+        fits = strengths.ndim == 1 and strengths.size > 0 and strengths.dtype.kind in "iuf"
+        if not (fits and np.isfinite(strengths).all() and (strengths >= 0).all()):
             raise InputError(
                 f"`coherences` must be strengths in percent of at least 0, got {self.coherences!r}: "
-                "directions are drawn for you"
+                "give a tuple; directions are drawn for you"
             )
-        if self.noise_std < 0:
-            raise InputError(f"`noise_std` must be at least 0, got {self.noise_std!r}")
 
     @property
     def input_labels(self) -> tuple[str, ...]:

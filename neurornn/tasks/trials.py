@@ -21,7 +21,6 @@ from neurornn.vocabulary import (
     TIME,
     TRIAL,
     InputError,
-    need_count,
     need_finite,
     need_positive,
 )
@@ -154,7 +153,9 @@ class Task:
 
 def describe(task: TaskProtocol) -> dict[str, Any]:
     """Return a task's record in plain values: its class, its ``repr`` and the fields of its dataclass."""
-    fields = dataclasses.fields(task) if dataclasses.is_dataclass(task) else ()
+    fields: tuple[dataclasses.Field[Any], ...] = ()
+    if dataclasses.is_dataclass(task):
+        fields = dataclasses.fields(task)
     parameters = {entry.name: _plain(getattr(task, entry.name)) for entry in fields}
     return {"class": type(task).__name__, "repr": repr(task), "parameters": parameters}
 
@@ -196,7 +197,7 @@ class Trials:
     Raises
     ------
     InputError
-        Where shapes disagree, a number is NaN, a class does not exist, or a trial asks for nothing.
+        Where shapes disagree, a number is NaN, or a class does not exist.
     """
 
     task: TaskProtocol
@@ -243,7 +244,11 @@ class Trials:
         conditions = {name: np.asarray(values) for name, values in self.conditions.items()}
         for name, values in conditions.items():
             if values.shape != expected[:1]:
-                raise InputError(f"condition {name!r} must have shape (trial,) = {expected[:1]}, got {values.shape}")
+                raise InputError(
+                    f"condition {name!r} must have shape (trial,) = {expected[:1]}, got {values.shape}"
+                )
+        for name, edges in self.epochs.items():
+            _need_epoch(name, edges, *expected[:2])
         # A padded step exists in no trial, so that it can carry no loss either.
         mask = mask * (valid if classes else valid[:, :, None])
         for name, array in (("inputs", inputs), ("targets", targets), ("mask", mask), ("valid", valid)):
@@ -327,6 +332,21 @@ class Trials:
                 coords[f"{name}_{side}"] = (TRIAL, moments, {"units": MILLISECONDS})
         return coords
 
+
+def _need_epoch(name: str, edges: Any, n_trials: int, n_steps: int) -> None:
+    """Refuse an epoch that is no half-open range of steps within the trials."""
+    sides = [np.asarray(edge) for edge in edges] if isinstance(edges, tuple | list) else []
+    whole = all(side.dtype.kind in "iu" and side.shape in ((), (n_trials,)) for side in sides)
+    if len(sides) != 2 or not whole:
+        raise InputError(
+            f"epoch {name!r} must be (start, stop) in steps, whole numbers or arrays (trial,) of them, "
+            f"got {edges!r}"
+        )
+    start, stop = sides
+    if (start < 0).any() or (start > stop).any() or (stop > n_steps).any():
+        raise InputError(
+            f"epoch {name!r} must lie within the {n_steps} steps and end after it begins, got {edges!r}"
+        )
 
 
 def _as_classes(targets: np.ndarray, n_classes: int) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 
 from neurornn.tasks.choices import ChoiceTask
 from neurornn.tasks.trials import Loss, Recipe, Task, Trials
-from neurornn.vocabulary import InputError, need_count, need_positive
+from neurornn.vocabulary import InputError, need_at_least_zero, need_count, need_positive
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class FlipFlop(Task):
                 f"`duration` must hold at least 3 steps of dt = {self.dt} ms (two are masked after a pulse), "
                 f"got {self.duration} ms: lengthen it"
             )
-        if not 0 <= self.pulse_probability < 1:
+        if need_at_least_zero(self.pulse_probability, "pulse_probability") >= 1:
             raise InputError(f"`pulse_probability` must be in [0, 1), got {self.pulse_probability!r}")
 
     average_by = ("first_pattern",)
@@ -227,11 +227,14 @@ class DelayedComparison(ChoiceTask):
     def __post_init__(self) -> None:
         self.need_durations(fixation=self.fixation)
         self.need_durations(stimulus=self.stimulus, response=self.response, least_steps=1)
+        need_at_least_zero(self.noise_std, "noise_std")
+        if not isinstance(self.delays, tuple | list) or not self.delays:
+            raise InputError(f"`delays` must be a tuple of at least one duration in ms, got {self.delays!r}")
         for delay in self.delays:
             self.need_durations(delays=delay)
-        if not self.delays or not self.pairs:
-            raise InputError("`delays` and `pairs` need at least one entry each")
-        if any(len(pair) != 2 or pair[0] == pair[1] for pair in self.pairs):
+        pairs = np.asarray(self.pairs)
+        fits = pairs.ndim == 2 and pairs.shape[1] == 2 and len(pairs) > 0 and pairs.dtype.kind in "iuf"
+        if not (fits and np.isfinite(pairs).all() and (pairs[:, 0] != pairs[:, 1]).all()):
             raise InputError(f"`pairs` must hold pairs of two different values, got {self.pairs!r}")
 
     @property

@@ -1,4 +1,4 @@
-"""Training: backpropagation through time on fresh trials, evaluation on held-out ones, the best weights kept."""
+"""Training: backpropagation through time on fresh trials, the weights that do best on held-out ones kept."""
 
 from __future__ import annotations
 
@@ -164,6 +164,13 @@ def need_matching(network: RateRNN, task: TaskProtocol) -> None:
     InputError
         The sentence names both sides.
     """
+    if not isinstance(network, torch.nn.Module):
+        raise InputError(f"`network` must be a network, got {type(network).__name__}: build a RateRNN")
+    if not isinstance(task, TaskProtocol):
+        raise InputError(
+            f"`task` must be a task, got {type(task).__name__}: take one with neurornn.tasks.get(name), or "
+            "inherit from neurornn.Task"
+        )
     for own, other in (("input_size", "n_inputs"), ("output_size", "n_outputs")):
         has, needs = getattr(network, own), getattr(task, other)
         if has != needs:
@@ -225,19 +232,19 @@ class _Training:
         row = {"step": self.step + 1, "loss": loss.item(), "gradient_norm": norm.item()}
         for what in ("loss", "gradient_norm"):
             if not math.isfinite(row[what]):
-                self.stop_diverged(what.replace("_", " "), row[what])
+                self.stop_diverged(what.replace("_", " "), row[what], self.step + 1)
         self.optimizer.step()
         self.step += 1
         self.rows.append(row)
 
-    def stop_diverged(self, what: str, value: float) -> None:
+    def stop_diverged(self, what: str, value: float, step: int) -> None:
         self.network.load_state_dict(self.best_weights)
         self.network.eval()
         kept = f"the weights of step {self.best_step}, the best so far, are in the network"
-        if self.run is not None:
+        if self.run is not None and self.run.checkpoint.exists():
             kept += f" and the last good checkpoint is {str(self.run.checkpoint)!r}"
         raise DivergedTraining(
-            f"the {what} became {value} at step {self.step + 1}: {kept}; train with a smaller learning_rate or "
+            f"the {what} became {value} at step {step}: {kept}; train with a smaller learning_rate or "
             "clip_norm"
         )
 
@@ -247,7 +254,7 @@ class _Training:
         outputs = self.network.eval()(self.evaluation.inputs)[0]
         loss = float(self.evaluation.loss(outputs))
         if not math.isfinite(loss):
-            self.stop_diverged("held-out loss", loss)
+            self.stop_diverged("held-out loss", loss, self.step)
         score = self.task.score(outputs.cpu().numpy(), self.evaluation.trials)
         if not self.rows:
             self.rows.append({"step": self.step})

@@ -41,11 +41,10 @@ def masked_loss(
     asked = mask > 0
     # A padded step may hold anything: where nothing is asked, the outputs are put aside before the loss is
     # taken, so that an infinite one adds neither 0 * inf to the sum nor NaN to the gradient.
-    used = asked if kind == "mse" else asked[..., None]
-    outputs = torch.where(used, outputs, torch.zeros_like(outputs))
     if kind == "mse":
-        per_entry = (outputs - targets) ** 2
+        per_entry = (torch.where(asked, outputs, targets) - targets) ** 2
     else:
+        outputs = torch.where(asked[..., None], outputs, torch.zeros_like(outputs))
         per_entry = cross_entropy(outputs.flatten(0, 1), targets.flatten(), reduction="none").view_as(mask)
     return (mask * per_entry).sum() / (asked.sum() if n_entries is None else n_entries).clamp_min(1)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,19 +95,19 @@ class RunDirectory:
         occupied = run.path.is_dir() and any(run.path.iterdir())
         if occupied and not run.config.exists():
             raise InputError(
-                f"the folder {str(path)!r} is not empty and holds no run (no config.toml): choose another folder"
+                f"the folder {str(path)!r} is not empty and holds no run (no config.toml): "
+                "choose another folder"
             )
         if occupied and not overwrite:
             raise InputError(
-                f"the folder {str(path)!r} already holds a run: choose another folder, or replace that run with "
-                "--overwrite (in Python: overwrite=True)"
+                f"the folder {str(path)!r} already holds a run: choose another folder, or replace that run "
+                "with --overwrite (in Python: overwrite=True)"
             )
         files.need_writable_folder(run.path)
         if occupied:
             # The configuration goes last: until then the folder is still known as a run's.
-            for folder in (run.figures, run.analysis):
-                shutil.rmtree(folder, ignore_errors=True)
-            for file in reversed(run._files):
+            drawn = (*run.figures.glob("*.png"), *run.analysis.glob("*.nc"))
+            for file in (*drawn, *reversed(run._files)):
                 file.unlink(missing_ok=True)
         return run
 

@@ -15,7 +15,10 @@ def activity(seed=0, n_trials=7, n_steps=11, n_units=5):
     mixing = rng.standard_normal((n_units, n_units))
     rate = rng.standard_normal((n_trials, n_steps, n_units)) @ mixing + 3 * rng.standard_normal(n_units)
     return xr.Dataset(
-        {"rate": (("trial", "time", "unit"), rate), "valid": (("trial", "time"), np.ones(rate.shape[:2], bool))},
+        {
+            "rate": (("trial", "time", "unit"), rate),
+            "valid": (("trial", "time"), np.ones(rate.shape[:2], bool)),
+        },
         coords={"cue": ("trial", np.arange(n_trials) % 2), "score": ("trial", np.ones(n_trials))},
     )
 
@@ -158,7 +161,9 @@ def test_any_activity_is_rebuilt_and_its_variance_kept(samples):
     pcs = pca(xr.DataArray(samples, dims=("time", "unit")))
     rebuilt = pcs.score.values @ pcs.component_vector.values + pcs["mean"].values
     np.testing.assert_allclose(rebuilt, samples, atol=1e-9)
-    np.testing.assert_allclose(pcs.explained_variance.sum(), samples.var(0, ddof=1).sum(), rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(
+        pcs.explained_variance.sum(), samples.var(0, ddof=1).sum(), rtol=1e-9, atol=1e-9
+    )
     assert (np.diff(pcs.explained_variance) <= 0).all()
 
 

@@ -216,7 +216,9 @@ def test_several_inputs_are_several_conditions():
 
 def test_the_result_is_the_same_twice_and_survives_a_file(tmp_path):
     network = nr.network_from_arrays(1.5 * np.eye(2), input=np.eye(2))
-    first, second = (find_fixed_points(network, starts(2), inputs={"a": [0, 0], "b": [1, 0]}) for _ in range(2))
+    first, second = (
+        find_fixed_points(network, starts(2), inputs={"a": [0, 0], "b": [1, 0]}) for _ in range(2)
+    )
     xr.testing.assert_equal(first, second)
     nr.save(first, tmp_path / "points.nc")
     xr.testing.assert_identical(nr.load(tmp_path / "points.nc"), first)
@@ -308,14 +310,20 @@ NETWORK = nr.network_from_arrays(np.eye(3), input=np.eye(3))
     ("call", "message"),
     [
         (lambda: find_fixed_points(NETWORK, recording(1.0)), "the recording's inputs never vanish"),
-        (lambda: find_fixed_points(NETWORK, starts(4)), "must have 3 state variables like the network, got 4"),
+        (
+            lambda: find_fixed_points(NETWORK, starts(4)),
+            "must have 3 state variables like the network, got 4",
+        ),
         (lambda: find_fixed_points(NETWORK, np.zeros(3)), r"must have shape \(start, state_variable\)"),
         (lambda: find_fixed_points(NETWORK, np.zeros((0, 3))), "at least one state"),
         (lambda: find_fixed_points(NETWORK, [[np.nan, 0, 0]]), "`starts` must be finite"),
         (lambda: find_fixed_points(NETWORK, starts(3), inputs=[1.0]), r"input_channel=3,\), got \(1,\)"),
         (lambda: find_fixed_points(NETWORK, starts(3), inputs=[np.inf, 0, 0]), "`inputs` must be finite"),
         (lambda: find_fixed_points(NETWORK, starts(3), inputs={}), "empty dictionary"),
-        (lambda: find_fixed_points(NETWORK, starts(3), inputs=np.zeros((1, 1, 3))), "or .condition, input_channel"),
+        (
+            lambda: find_fixed_points(NETWORK, starts(3), inputs=np.zeros((1, 1, 3))),
+            "or .condition, input_channel",
+        ),
         (lambda: find_fixed_points(NETWORK, starts(3), seeding="off"), "`seeding` must be one of"),
         (lambda: find_fixed_points(NETWORK, starts(3), method="adam"), "`method` must be one of"),
         (lambda: find_fixed_points(NETWORK, starts(3), n_starts=-1), "at least 0, got -1"),

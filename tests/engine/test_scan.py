@@ -1,0 +1,120 @@
+import dataclasses
+
+import pytest
+import torch
+
+from neurornn import InputError
+from neurornn.engine import DYNAMICS, ENGINES, ScanProblem, scan
+from neurornn.networks import get_activation
+
+WEIGHTS = ("inputs", "initial_state", "input_weight", "recurrent_weight", "bias", "output_weight", "output_bias")
+
+
+def make_problem(dynamics="rate", activation="tanh", alpha=0.3, noise=False, n_steps=6):
+    generator = torch.Generator().manual_seed(0)
+
+    def draw(*shape):
+        return torch.randn(shape, generator=generator, dtype=torch.float64).requires_grad_()
+
+    return ScanProblem(
+        inputs=draw(n_steps, 3, 2),
+        initial_state=draw(3, 5),
+        input_weight=draw(5, 2),
+        recurrent_weight=draw(5, 5),
+        bias=draw(5),
+        output_weight=draw(4, 5),
+        output_bias=draw(4),
+        activation=get_activation(activation),
+        dynamics=dynamics,
+        alpha=alpha,
+        noise=draw(n_steps, 3, 5).detach() if noise else None,
+    )
+
+
+def step_loop(p):
+    """The equations of the package, one step and one term at a time."""
+    f, a, state = p.activation.function, p.alpha, p.initial_state
+    outputs, rates, states = [], [], []
+    for t in range(len(p.inputs)):
+        noise = p.noise[t] if p.noise is not None else 0
+        drive = p.inputs[t] @ p.input_weight.T + p.bias
+        if p.dynamics == "rate":
+            state = (1 - a) * state + a * f(state @ p.recurrent_weight.T + drive + noise)
+        elif p.dynamics == "current":
+            state = (1 - a) * state + a * (f(state) @ p.recurrent_weight.T + drive) + noise
+        else:
+            state = f((1 - a) * state + a * (state @ p.recurrent_weight.T + drive + noise))
+        rate = f(state) if p.dynamics == "current" else state
+        states.append(state)
+        rates.append(rate)
+        outputs.append(rate @ p.output_weight.T + p.output_bias)
+    return torch.stack(outputs), torch.stack(rates), torch.stack(states)
+
+
+@pytest.mark.parametrize("engine", ["auto", *ENGINES])
+@pytest.mark.parametrize("dynamics", DYNAMICS)
+@pytest.mark.parametrize("activation", ["tanh", "relu", "softplus", "sigmoid"])
+@pytest.mark.parametrize(("alpha", "noise"), [(1.0, False), (0.3, True)])
+def test_a_scan_and_its_gradients_are_those_of_the_step_loop(engine, dynamics, activation, alpha, noise):
+    problem = make_problem(dynamics, activation, alpha, noise)
+    weights = [getattr(problem, name) for name in WEIGHTS]
+    found, wanted = scan(problem, engine), step_loop(problem)
+    generator = torch.Generator().manual_seed(1)
+    loss = {"found": 0.0, "wanted": 0.0}
+    for ours, theirs in zip(found, wanted, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-12)
+        # Every entry of all three results pulls on the gradient with a weight of its own.
+        pull = torch.randn(ours.shape, generator=generator, dtype=torch.float64)
+        loss["found"] = loss["found"] + (pull * ours).sum()
+        loss["wanted"] = loss["wanted"] + (pull * theirs).sum()
+    ours = torch.autograd.grad(loss["found"], weights)
+    theirs = torch.autograd.grad(loss["wanted"], weights)
+    for name, one, other in zip(WEIGHTS, ours, theirs, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-11, msg=lambda text, name=name: name + text)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("dynamics", DYNAMICS)
+def test_a_scan_of_no_steps_is_empty(engine, dynamics):
+    outputs, rates, states = scan(make_problem(dynamics, n_steps=0), engine)
+    assert (outputs.shape, rates.shape, states.shape) == ((0, 3, 4), (0, 3, 5), (0, 3, 5))
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_result_is_not_overwritten_by_a_later_scan(engine):
+    problem = make_problem()
+    first = scan(problem, engine)
+    kept = [array.clone() for array in first]
+    scan(dataclasses.replace(problem, inputs=2 * problem.inputs), engine)
+    for array, copy in zip(first, kept, strict=True):
+        assert torch.equal(array, copy)
+
+
+def test_for_rate_dynamics_rates_are_the_states():
+    result = scan(make_problem("rate"))
+    assert torch.equal(result.rates, result.states)
+
+
+def test_an_engine_that_does_not_exist_is_refused_with_the_nearest_name():
+    with pytest.raises(InputError, match=r"unknown engine 'referense': .*did you mean 'reference'\?"):
+        scan(make_problem(), "referense")
+    with pytest.raises(InputError, match=r"unknown engine 'cuda': expected one of 'auto'"):
+        scan(make_problem(), "cuda")
+
+
+def test_a_forced_engine_that_cannot_serve_says_why_and_auto_passes_it_by(monkeypatch):
+    class Picky:
+        name = "picky"
+
+        def reason_to_refuse(self, problem):
+            return "it serves float32 only"
+
+        def scan(self, problem):
+            pytest.fail("a refused problem was run")
+
+    monkeypatch.setattr("neurornn.engine.ENGINES", {"picky": Picky(), **ENGINES})
+    with pytest.raises(
+        InputError, match=r"engine 'picky' cannot serve this network: it serves float32 only; use engine='auto'"
+    ):
+        scan(make_problem(), "picky")
+    assert scan(make_problem(), "auto").outputs.shape == (6, 3, 4)

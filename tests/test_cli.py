@@ -1,0 +1,284 @@
+"""The command line as a user meets it: what it writes, what it prints, and how it refuses."""
+
+import pathlib
+import subprocess
+import sys
+import tomllib
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import neurornn as nr
+from neurornn.cli import run
+
+# As small as keeps every part of the chain at work.
+SMALL = [
+    "--n-steps", "30", "--batch-size", "8", "--hidden-size", "12", "--task.n-bits", "2",
+    "--task.duration", "200", "--recording.n-trials", "12", "--training.n-evaluation-trials", "16",
+]  # fmt: skip
+
+
+def contents(folder):
+    return {
+        str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()
+    }
+
+
+@pytest.fixture(scope="module")
+def studied(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "small"
+    assert run(["study", "flip_flop", *SMALL, "--out", str(folder)]) == 0
+    return folder
+
+
+def refused(capsys, arguments):
+    """Run a command that must be refused; return the sentence."""
+    capsys.readouterr()
+    assert run(arguments) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "Traceback" not in printed.err
+    assert printed.err.startswith("neurornn: ")
+    assert printed.err.count("\n") == 1
+    return printed.err
+
+
+def test_a_study_writes_the_whole_run_directory(studied):
+    files = set(contents(studied))
+    assert {"config.toml", "metrics.csv", "checkpoint.pt", "network.safetensors", "network.json"} <= files
+    assert {"activity.nc", "report.html"} <= files
+    assert {f"analysis/{name}.nc" for name in ("components", "fixed_points", "spectrum")} <= files
+    assert {"figures/learning_curve.png", "figures/trajectories.png", "figures/trial.png"} <= files
+    assert not [name for name in files if name.endswith(".tmp")]
+
+
+def test_the_same_command_with_the_same_seed_writes_the_same_bytes(studied, tmp_path):
+    assert run(["study", "flip_flop", *SMALL, "--out", str(tmp_path / "again")]) == 0
+    first, second = contents(studied), contents(tmp_path / "again")
+    assert first.keys() == second.keys()
+    assert [name for name in first if first[name] != second[name]] == []
+
+
+def test_another_seed_writes_other_numbers(studied, tmp_path):
+    assert run(["train", "flip_flop", *SMALL, "--seed", "1", "--out", str(tmp_path / "other")]) == 0
+    ours, other = nr.load_run(studied), nr.load_run(tmp_path / "other")
+    assert not np.array_equal(ours.history.loss, other.history.loss)
+    assert other.network.seed == other.config.seed == 1
+
+
+def test_a_study_closes_with_a_summary(studied, capsys):
+    assert run(["analyze", str(studied)]) == 0
+    printed = capsys.readouterr().out
+    for word in ("score", "variance", "fixed points", "under zero input", "report", "report.html"):
+        assert word in printed
+
+
+def test_analysing_again_writes_the_same_bytes(studied):
+    before = contents(studied)
+    assert run(["analyze", str(studied)]) == 0
+    assert contents(studied) == before
+
+
+def test_train_record_analyze_are_the_parts_of_a_study(studied, tmp_path, capsys):
+    folder = tmp_path / "parts"
+    assert run(["train", "flip_flop", *SMALL, "--out", str(folder)]) == 0
+    assert run(["record", str(folder)]) == 0
+    assert run(["analyze", str(folder)]) == 0
+    assert contents(folder) == contents(studied)
+
+
+def test_a_runs_own_configuration_repeats_it(studied, tmp_path):
+    folder = tmp_path / "repeated"
+    assert run(["train", "--config", str(studied / "config.toml"), "--out", str(folder)]) == 0
+    assert (folder / "network.safetensors").read_bytes() == (studied / "network.safetensors").read_bytes()
+
+
+def test_options_win_over_the_file(studied, tmp_path):
+    folder = tmp_path / "shorter"
+    config = str(studied / "config.toml")
+    assert run(["train", "--config", config, "--n-steps", "3", "--task.n-bits", "1", "--out", str(folder),
+                "--network.input-size", "1", "--network.output-size", "1"]) == 0  # fmt: skip
+    written = tomllib.loads((folder / "config.toml").read_text())
+    assert written["training"]["n_steps"] == 3
+    assert written["task"]["parameters"]["n_bits"] == 1
+    assert written["task"]["parameters"]["duration"] == 200
+
+
+def test_recording_to_a_file_of_ones_own(studied, tmp_path):
+    file = tmp_path / "more.nc"
+    assert run(["record", str(studied), "--trials", "5", "--seed", "9", "--out", str(file)]) == 0
+    assert nr.load(file).sizes["trial"] == 5
+
+
+def test_the_tasks_are_listed_and_described(capsys):
+    assert run(["tasks"]) == 0
+    listed = capsys.readouterr().out
+    assert all(name in listed for name in nr.tasks.TASKS)
+    assert run(["tasks", "flip_flop"]) == 0
+    sheet = capsys.readouterr().out
+    assert "Targets" in sheet
+    assert "10.1162/NECO_a_00409" in sheet
+
+
+@pytest.mark.parametrize("command", ["study", "train", "record", "analyze", "tasks"])
+def test_every_command_has_help(command, capsys):
+    assert run([command, "--help"]) == 0
+    assert f"Usage: neurornn {command}" in capsys.readouterr().out
+
+
+def test_an_existing_run_is_refused_and_nothing_is_lost(studied, capsys):
+    before = contents(studied)
+    message = refused(capsys, ["study", "flip_flop", *SMALL, "--out", str(studied)])
+    assert "already holds a run" in message
+    assert "--overwrite" in message
+    assert contents(studied) == before
+
+
+def test_a_mistake_loses_nothing_even_with_overwrite(studied, capsys):
+    before = contents(studied)
+    refused(capsys, ["study", "flip_flop", "--task.n-bits", "0", "--overwrite", "--out", str(studied)])
+    refused(capsys, ["study", "flip_flop", "--hidden-size", "-3", "--overwrite", "--out", str(studied)])
+    assert contents(studied) == before
+
+
+def test_overwrite_replaces_a_run(tmp_path):
+    folder = tmp_path / "run"
+    for seed in ("0", "1"):
+        assert run(["train", "flip_flop", *SMALL, "--seed", seed, "--overwrite", "--out", str(folder)]) == 0
+    assert nr.load_run(folder).config.seed == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["study", "flipflop"], ["unknown task 'flipflop'", "did you mean 'flip_flop'?"]),
+        (["tasks", "flip"], ["unknown task 'flip'", "'flip_flop'"]),
+        (["study", "flip_flop", "--network.activation", "tahn"], ["unknown activation 'tahn'", "'tanh'"]),
+        (["study", "flip_flop", "--hidden-size", "-3"], ["hidden_size", "greater than or equal to 1", "-3"]),
+        (["study", "flip_flop", "--hidden-size", "many"], ["--hidden-size", "many"]),
+        (["study", "flip_flop", "--hiden-size", "3"], ["--hiden-size", "--hidden-size"]),
+        (["study", "flip_flop", "--network.hiden-size", "3"], ["network.hiden_size", "'hidden_size'"]),
+        (["study", "flip_flop", "--training.lr", "3"], ["unknown key 'training.lr'"]),
+        (["study", "flip_flop", "--task.bits", "3"], ["no parameter 'bits'", "'n_bits'"]),
+        (["study", "flip_flop", "--task.n-bits", "0"], ["`n_bits`", "at least 1", "got 0"]),
+        (["study", "flip_flop", "--network.tau", "5"], ["dt = 10.0 ms and tau = 5.0 ms"]),
+        (
+            ["study", "flip_flop", "--network.tau", "50", "--network.dt", "5"],
+            ["network's dt is 5.0 ms", "task's is 10.0 ms"],
+        ),
+        (["study", "flip_flop", "--network.input-size", "2"], ["input_size is 2", "n_inputs is 3"]),
+        (["study", "flip_flop", "--network.engine", "numba"], ["unknown engine 'numba'"]),
+        (["study", "flip_flop", "--seed", "-1"], ["seed", "-1"]),
+        (["study", "flip_flop", "--config", "nowhere.toml"], ["no file 'nowhere.toml'"]),
+        (["train", "--out", "x"], ["no task was named"]),
+        (["train", "flip_flop"], ["--out"]),
+        (["analyze", "nowhere"], ["no run in 'nowhere'"]),
+        (["record", "nowhere"], ["no run in 'nowhere'"]),
+        (["stduy", "flip_flop"], ["stduy"]),
+    ],
+)  # fmt: skip
+def test_mistakes_are_told_in_one_sentence_and_touch_nothing(arguments, words, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    message = refused(capsys, arguments)
+    for word in words:
+        assert word in message
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_key_in_a_file_is_named(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "run.toml"
+    file.write_text('[training]\nlearing_rate = 1e-3\n')
+    message = refused(capsys, ["study", "flip_flop", "--config", str(file)])
+    assert "unknown key 'training.learing_rate': did you mean 'learning_rate'?" in message
+    file.write_text("[training\n")
+    assert "is not a TOML file" in refused(capsys, ["study", "flip_flop", "--config", str(file)])
+    assert [path.name for path in tmp_path.iterdir()] == ["run.toml"]
+
+
+def test_an_unwritable_folder_is_refused(capsys, tmp_path):
+    (tmp_path / "file").write_text("here")
+    message = refused(capsys, ["study", "flip_flop", *SMALL, "--out", str(tmp_path / "file" / "run")])
+    assert "cannot write to the folder" in message
+    message = refused(capsys, ["study", "flip_flop", *SMALL, "--out", str(tmp_path / "file")])
+    assert "is a file, expected a folder" in message
+
+
+def test_a_folder_with_something_else_in_it_is_refused(capsys, tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    message = refused(capsys, ["study", "flip_flop", *SMALL, "--overwrite", "--out", str(tmp_path)])
+    assert "holds no run" in message
+    assert (tmp_path / "thesis.tex").read_text() == "years of work"
+
+
+def test_a_failure_is_told_in_one_sentence_with_status_1(capsys, tmp_path):
+    folder = tmp_path / "run"
+    arguments = ["train", "flip_flop", *SMALL, "--learning-rate", "1e30", "--training.clip-norm", "0"]
+    assert run([*arguments, "--network.activation", "relu", "--out", str(folder)]) == 1
+    message = capsys.readouterr().err
+    assert "Traceback" not in message
+    assert "the last good checkpoint is" in message
+    assert (folder / "checkpoint.pt").exists()
+
+
+def test_a_damaged_activity_file_is_told(studied, tmp_path, capsys):
+    import shutil
+
+    folder = tmp_path / "copy"
+    shutil.copytree(studied, folder)
+    data = bytearray((folder / "activity.nc").read_bytes())
+    data[len(data) // 2] ^= 1
+    (folder / "activity.nc").write_bytes(bytes(data))
+    assert run(["analyze", str(folder)]) == 1
+    assert "is damaged" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("task", nr.tasks.TASKS)
+def test_every_task_can_be_studied(task, tmp_path):
+    findings = nr.study(
+        task,
+        {
+            "network": {"hidden_size": 10},
+            "training": {"n_steps": 20, "batch_size": 16, "n_evaluation_trials": 32},
+            "recording": {"n_trials": 40},
+        },
+        directory=tmp_path / task,
+        progress=False,
+    )
+    assert (tmp_path / task / "report.html").stat().st_size > 1e5
+    assert isinstance(findings.fixed_points, xr.Dataset)
+    assert "score" in findings.summary()
+
+
+def test_a_task_of_ones_own_can_be_studied(tmp_path):
+    from dataclasses import dataclass
+
+    @dataclass(frozen=True)
+    class Copy(nr.Task):
+        dt: float = 5.0
+        n_inputs = 1
+        n_outputs = 1
+
+        def draw(self, n_trials, rng):
+            inputs = rng.standard_normal((n_trials, 12, 1))
+            return nr.Trials(self, inputs, inputs, np.ones_like(inputs))
+
+        def score(self, outputs, trials):
+            return (np.sign(outputs) == np.sign(trials.targets)).mean(axis=(1, 2))
+
+    settings = {"training": {"n_steps": 10}, "recording": {"n_trials": 8}, "network": {"hidden_size": 6}}
+    nr.study(Copy(), settings, directory=tmp_path / "copy", progress=False)
+    findings = nr.analyze(tmp_path / "copy", task=Copy(), progress=False)
+    assert findings.activity.sizes["trial"] == 8
+
+
+def test_the_module_runs_as_a_program(tmp_path):
+    root = pathlib.Path(nr.__file__).parents[1]
+    done = subprocess.run(
+        [sys.executable, "-m", "neurornn", "study", "flipflop"],
+        cwd=tmp_path, capture_output=True, text=True, env={**__import__("os").environ, "PYTHONPATH": str(root)},
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert "did you mean 'flip_flop'?" in done.stderr

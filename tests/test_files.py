@@ -1,0 +1,143 @@
+import errno
+import os
+import stat
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from neurornn import files
+from neurornn.files import CorruptFile
+from neurornn.vocabulary import InputError
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_written_file_holds_the_bytes_and_its_folders_are_made(tmp_path):
+    path = tmp_path / "a" / "b" / "file.bin"
+    files.atomic_write(path, b"new")
+    assert path.read_bytes() == b"new"
+    files.atomic_write(str(path), memoryview(b"newer"))
+    assert files.read_bytes(path) == b"newer"
+    assert names(path.parent) == ["file.bin"]
+
+
+@pytest.mark.parametrize("step", ["fsync", "replace", "chmod"])
+def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch, step):
+    path = tmp_path / "file.bin"
+    files.atomic_write(path, b"old")
+
+    def fail(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, step, fail)
+    with pytest.raises(OSError, match="No space left"):
+        files.atomic_write(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert names(tmp_path) == ["file.bin"]
+
+
+def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+    path = tmp_path / "file.bin"
+    files.atomic_write(path, b"old")
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        files.atomic_write(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert names(tmp_path) == ["file.bin"]
+
+
+def test_a_written_file_has_the_rights_of_any_other(tmp_path):
+    plain = tmp_path / "plain"
+    plain.write_bytes(b"")
+    files.atomic_write(tmp_path / "ours", b"")
+    assert stat.S_IMODE((tmp_path / "ours").stat().st_mode) == stat.S_IMODE(plain.stat().st_mode)
+
+
+def test_a_folder_that_cannot_be_written_to_is_told(tmp_path, monkeypatch):
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(InputError, match=r"cannot write to the folder .*: choose a folder that you may write"):
+        files.atomic_write(tmp_path / "file" / "inside", b"")
+    with pytest.raises(InputError, match=r"is a folder, expected a file name"):
+        files.atomic_write(tmp_path, b"")
+
+    def deny(*_, **__):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(files.tempfile, "TemporaryFile", deny)
+    with pytest.raises(InputError, match=r"cannot write to the folder .*\(Permission denied\)"):
+        files.need_writable_folder(tmp_path)
+
+
+def test_a_path_is_expanded_and_what_is_none_is_refused():
+    assert files.as_path("~/x") == files.Path.home() / "x"
+    with pytest.raises(InputError, match="`path` must be a file path, got int"):
+        files.as_path(3)
+
+
+def test_a_missing_or_unreadable_file_is_told(tmp_path):
+    with pytest.raises(InputError, match=r"there is no file '.*gone': check the name and the folder"):
+        files.read_bytes(tmp_path / "gone")
+    with pytest.raises(InputError, match=r"cannot read .*\(Is a directory\)"):
+        files.read_bytes(tmp_path)
+
+
+def test_appended_text_stands_at_the_end(tmp_path):
+    files.append_text(tmp_path / "log", "a\n")
+    files.append_text(tmp_path / "log", "ü\n")
+    assert (tmp_path / "log").read_bytes() == "a\nü\n".encode()
+
+
+@given(st.binary(max_size=200))
+def test_a_seal_comes_off_again(data):
+    content, verified = files.unseal(files.seal(data), "x")
+    assert bytes(content) == data
+    assert verified
+
+
+@pytest.mark.parametrize("bit", range(8))
+def test_one_flipped_bit_anywhere_in_a_sealed_file_is_refused(bit):
+    sealed = files.seal(b"weights of a network")
+    for place in range(len(sealed)):
+        damaged = bytearray(sealed)
+        damaged[place] ^= 1 << bit
+        with pytest.raises(CorruptFile, match=r"'x\.nc' is damaged: its content does not have the SHA-256"):
+            files.unseal(bytes(damaged), "x.nc")
+
+
+def test_a_damaged_file_is_given_out_where_verification_is_declined():
+    damaged = bytearray(files.seal(b"weights"))
+    damaged[0] ^= 1
+    content, verified = files.unseal(bytes(damaged), "x", verify=False)
+    assert bytes(content) == b"veights"
+    assert not verified
+
+
+@given(st.binary(max_size=200))
+def test_a_file_from_elsewhere_is_read_whole_and_unverified(data):
+    content, verified = files.unseal(data, "x")
+    assert bytes(content) == data
+    assert not verified
+
+
+def test_json_bytes_depend_on_the_content_only(tmp_path):
+    files.write_json(tmp_path / "a.json", {"b": 1, "a": [1.5, None, "ü"]})
+    files.write_json(tmp_path / "b.json", {"a": [1.5, None, "ü"], "b": 1})
+    assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
+    assert files.read_json(tmp_path / "a.json") == {"a": [1.5, None, "ü"], "b": 1}
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [(b"{", "is not a JSON file"), (b"\xff", "is not a JSON file"), (b"[1]", "one JSON object, got list")],
+)
+def test_what_is_no_json_object_is_refused(tmp_path, content, sentence):
+    (tmp_path / "x.json").write_bytes(content)
+    with pytest.raises(CorruptFile, match=sentence):
+        files.read_json(tmp_path / "x.json")
