@@ -25,14 +25,29 @@ app = cyclopts.App(
     name="neurornn",
     help="Train rate recurrent networks on cognitive tasks, record their activity, and take them apart.",
     version=VERSION,
+    help_format="plaintext",
 )
 
 Table = dict[str, str]
-HiddenSize = Annotated[int | None, Parameter(help="Number of recurrent units.")]
-Steps = Annotated[int | None, Parameter(help="Gradient steps.")]
-BatchSize = Annotated[int | None, Parameter(help="Trials per gradient step.")]
+
+
+def _whole(kind: object, tokens: Sequence[cyclopts.Token]) -> int:
+    """Read a whole number; cyclopts by itself would round 1.5 to 2."""
+    try:
+        return int(tokens[0].value)
+    except ValueError:
+        raise ValueError(f"expected a whole number, got {tokens[0].value!r}") from None
+
+
+def _number_option(text: str) -> Parameter:
+    return Parameter(help=text, converter=_whole, n_tokens=1)
+
+
+HiddenSize = Annotated[int | None, _number_option("Number of recurrent units.")]
+Steps = Annotated[int | None, _number_option("Gradient steps.")]
+BatchSize = Annotated[int | None, _number_option("Trials per gradient step.")]
 LearningRate = Annotated[float | None, Parameter(help="Adam's step size.")]
-Seed = Annotated[int | None, Parameter(help="Seed of weights, trials and noise; 0 by default.")]
+Seed = Annotated[int | None, _number_option("Seed of weights, trials and noise; 0 by default.")]
 Out = Annotated[Path | None, Parameter(help="Folder of the run; runs/TASK by default.")]
 Overwrite = Annotated[bool, Parameter(negative=(), help="Replace an earlier run in that folder.")]
 ConfigFile = Annotated[
@@ -67,6 +82,7 @@ def tasks(name: Annotated[str | None, Parameter(help="A task; leave it out for t
 @app.command
 def study(
     task: Annotated[str, Parameter(help="Registered name; `neurornn tasks` lists them.")],
+    /,
     *,
     hidden_size: HiddenSize = None,
     n_steps: Steps = None,
@@ -94,6 +110,7 @@ def train(
     task: Annotated[
         str | None, Parameter(help="Registered name; may stand in the configuration file.")
     ] = None,
+    /,
     *,
     hidden_size: HiddenSize = None,
     n_steps: Steps = None,
@@ -121,8 +138,8 @@ def train(
 def record(
     directory: RunFolder,
     *,
-    trials: Annotated[int | None, Parameter(help="How many trials; the run's own number by default.")] = None,
-    seed: Annotated[int | None, Parameter(help="Seed of the trials; the run's own by default.")] = None,
+    trials: Annotated[int | None, _number_option("How many trials; the run's own number by default.")] = None,
+    seed: Annotated[int | None, _number_option("Seed of the trials; the run's own by default.")] = None,
     noise: Annotated[bool, Parameter(negative=(), help="Turn the network's own noise on.")] = False,
     out: Annotated[
         Path | None, Parameter(help="File to write; activity.nc in the run's folder by default.")

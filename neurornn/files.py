@@ -185,8 +185,9 @@ def write_json(path: str | os.PathLike[str], content: dict[str, Any]) -> None:
 
 def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Read a JSON file that holds one object."""
+    data = read_bytes(path)
     try:
-        content = json.loads(read_bytes(path).decode())
+        content = json.loads(data.decode())
     except ValueError as error:
         raise CorruptFile(f"{str(path)!r} is not a JSON file ({error}): take another copy") from error
     if not isinstance(content, dict):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import xarray as xr
 from tqdm.auto import tqdm
 
@@ -21,7 +22,7 @@ from neurornn.config import RecordingConfig, RunConfig, merge, read_config
 from neurornn.networks import build_network
 from neurornn.tasks import TaskProtocol, describe, get, registered_name
 from neurornn.training import RunDirectory, TrainingRun, load_run, train
-from neurornn.vocabulary import FIXED_POINT_KINDS, VERSION, InputError
+from neurornn.vocabulary import FIXED_POINT_KINDS, VERSION, InputError, need_count
 
 N_COMPONENTS = 10
 """Principal components that are kept in a run's folder."""
@@ -57,6 +58,8 @@ def plan(
     32
     """
     task = get(task) if isinstance(task, str) else task
+    if seed is not None:
+        need_count(seed, "seed", least=0)
     record_of_task = describe(task)
     base: dict[str, Any] = {
         "task": {
@@ -317,6 +320,7 @@ def _write_report(findings: Findings, paths: RunDirectory, progress: bool) -> No
                 activity,
                 pcs=findings.components,
                 points=findings.fixed_points,
+                accuracy=findings.accuracy,
                 psychometric=findings.psychometric,
             ),
             facts={
@@ -359,10 +363,10 @@ def _setup(findings: Findings) -> str:
 
 
 def _psychometric(activity: xr.Dataset, stimulus: str | None) -> xr.Dataset | None:
-    """Fit the psychometric curve where the task has one and the network made choices at all."""
+    """Fit the psychometric curve, where the task has one and there are choices at three stimuli at least."""
     if stimulus is None:
         return None
-    try:
-        return analysis.psychometric(activity, stimulus, chosen=2)
-    except InputError:
+    made = activity["choice"] >= 0
+    if len(np.unique(activity[stimulus][made.to_numpy()])) < 3:
         return None
+    return analysis.psychometric(activity, stimulus, chosen=2)

@@ -62,7 +62,9 @@ def test_a_written_file_has_the_rights_of_any_other(tmp_path):
 
 def test_a_folder_that_cannot_be_written_to_is_told(tmp_path, monkeypatch):
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(InputError, match=r"cannot write to the folder .*: choose a folder that you may write"):
+    with pytest.raises(
+        InputError, match=r"cannot write to the folder .*: choose a folder that you may write"
+    ):
         files.atomic_write(tmp_path / "file" / "inside", b"")
     with pytest.raises(InputError, match=r"is a folder, expected a file name"):
         files.atomic_write(tmp_path, b"")
@@ -84,6 +86,8 @@ def test_a_path_is_expanded_and_what_is_none_is_refused():
 def test_a_missing_or_unreadable_file_is_told(tmp_path):
     with pytest.raises(InputError, match=r"there is no file '.*gone': check the name and the folder"):
         files.read_bytes(tmp_path / "gone")
+    with pytest.raises(InputError, match=r"there is no file '.*gone'"):
+        files.read_json(tmp_path / "gone")
     with pytest.raises(InputError, match=r"cannot read .*\(Is a directory\)"):
         files.read_bytes(tmp_path)
 

@@ -46,7 +46,7 @@ def trial_that_comes_back(task, trials):
 
 
 def nothing_asked(task, trials):
-    trials.mask[2] = 0
+    trials.mask[-1] = 0
 
 
 def epoch_outside(task, trials):
@@ -119,7 +119,11 @@ def no_single_trial(self, n_trials, rng):
             "a silent network must have a finite score",
         ),
         ("choose", lambda self, outputs, trials: np.zeros(3), r"choose must have shape \(trial,\)"),
-        ("choose", lambda self, outputs, trials: np.full(len(outputs), -2), "choices are classes, -1 for none"),
+        (
+            "choose",
+            lambda self, outputs, trials: np.full(len(outputs), -2),
+            "choices are classes, -1 for none",
+        ),
         ("ideal_choices", lambda self, trials: 1, r"ideal_choices must have shape \(trial,\)"),
         ("constant_inputs", lambda self: {"held": np.zeros(4)}, r"constant input 'held' has shape \(4,\)"),
         ("constant_inputs", lambda self: {"held": np.array([np.inf])}, "constant input 'held' is not finite"),

@@ -60,7 +60,9 @@ def test_a_missing_variable_is_told_with_those_there_are():
 def test_a_number_that_is_not_finite_is_named_with_its_place(bad):
     array = np.zeros((2, 3), dtype=type(bad))
     array[1, 2] = bad
-    with pytest.raises(InputError, match=r"`rates` must be finite, got .* at index \(1, 2\) \(1 of 6 entries\)"):
+    with pytest.raises(
+        InputError, match=r"`rates` must be finite, got .* at index \(1, 2\) \(1 of 6 entries\)"
+    ):
         v.need_finite(array, "rates")
 
 

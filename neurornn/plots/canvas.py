@@ -65,8 +65,20 @@ def legend_beside(ax: Axes, title: str | None = None) -> None:
 
 
 def legend_above(ax: Axes) -> None:
-    """Draw a short legend above the axes, where it covers no data and costs no width."""
-    ax.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2, **_LEGEND)
+    """Draw a short legend above the axes, where it covers no data and costs no width, in rows of two."""
+    handles, labels = ax.get_legend_handles_labels()
+    # Matplotlib fills column by column, the first one with one more where they do not come out even.
+    ax.legend(
+        handles[::2] + handles[1::2],
+        labels[::2] + labels[1::2],
+        loc="lower left",
+        bbox_to_anchor=(0.0, 1.0),
+        ncols=2,
+        columnspacing=1.2,
+        handletextpad=0.4,
+        labelspacing=0.3,
+        **_LEGEND,
+    )
 
 
 def label_with_units(name: str, variable: xr.DataArray | None = None) -> str:

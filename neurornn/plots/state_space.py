@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 DIRECTION_LENGTH = 0.12
 """Half the length of an unstable direction that lies in the drawn space, as a share of the first axis."""
 
+ZOOM = 1.15
+"""How much of its axes the three-dimensional box fills: with more, labels are cut off."""
+
 
 def plot_trajectories(
     projected: xr.Dataset,
@@ -170,6 +173,8 @@ def _name_axes(ax: Any, projected: xr.Dataset, n_axes: int) -> None:
     ax.locator_params(nbins=5)
     if n_axes == 3:
         ax.set_zlabel(labels[2])
+        # Matplotlib leaves room on all sides, of which the labels need but a part.
+        ax.set_box_aspect(None, zoom=ZOOM)
         # Pale panes without a grid of their own leave the eye to the paths.
         for axis in (ax.xaxis, ax.yaxis, ax.zaxis):
             axis.set_pane_color((0.97, 0.97, 0.97, 1.0))

@@ -132,7 +132,8 @@ class PerceptualDecisionMaking(ChoiceTask):
         n_trials = need_count(n_trials, "n_trials")
         coherence = np.asarray(self.coherences, float)[rng.integers(len(self.coherences), size=n_trials)]
         right = rng.integers(1, 3, size=n_trials)
-        signed = np.where(right == 2, coherence, -coherence)
+        # Zero has no sign, which would be printed.
+        signed = np.where(right == 2, coherence, -coherence) + 0.0
         durations = (self.fixation, self.stimulus, self.delay, self.response)
         on, off, go, end = np.cumsum([self.steps(duration) for duration in durations]).tolist()
         inputs = np.zeros((n_trials, end, 3), dtype=np.float32)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -127,16 +126,16 @@ class FlipFlop(Task):
         sign = 2 * rng.integers(2, size=shape, dtype=np.int8) - 1
         step = np.arange(shape[1])[None, :, None]
         last_pulse = np.maximum.accumulate(np.where(pulse, step, 0), axis=1)
+        # One character per bit, glued to one string per trial by looking at the same bytes another way.
+        first = np.where(sign[:, 0] > 0, "+", "-").view(f"<U{self.n_bits}")[:, 0]
         mask = ~pulse
         mask[:, 1:] &= ~pulse[:, :-1]
-        names = np.array(["".join(bits) for bits in itertools.product("-+", repeat=self.n_bits)])
-        first = (sign[:, 0] > 0) @ (1 << np.arange(self.n_bits)[::-1])
         return Trials(
             self,
             inputs=np.where(pulse, sign, 0),
             targets=np.take_along_axis(sign, last_pulse, axis=1),
             mask=mask,
-            conditions={"first_pattern": names[first]},
+            conditions={"first_pattern": first},
         )
 
     def score(self, outputs: np.ndarray, trials: Trials) -> np.ndarray:

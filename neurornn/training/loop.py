@@ -19,11 +19,15 @@ from tqdm.auto import tqdm
 from neurornn import files, seeding
 from neurornn.config import NetworkConfig, RecordingConfig, RunConfig, TaskConfig, TrainingConfig, write_toml
 from neurornn.networks import RateRNN, save_network
+from neurornn.numerics.threads import intra_op_threads
 from neurornn.tasks import TaskProtocol, describe, registered_name
 from neurornn.training.checkpoint import save_checkpoint
 from neurornn.training.losses import Batch
 from neurornn.training.run_directory import RunDirectory
 from neurornn.vocabulary import VERSION, InputError, RunFailure
+
+_SMALL_STEP = 2**19
+"""Products of a time step, hidden_size^2 * batch_size, up to which a second thread gains little."""
 
 METRICS = ("step", "loss", "gradient_norm", "evaluation_loss", "evaluation_score")
 
@@ -146,7 +150,9 @@ def train(
     if directory is not None:
         state.run = _begin_directory(directory, network, task, config, recording, overwrite)
     state.evaluate()
-    with tqdm(total=config.n_steps, desc="train", unit="step", disable=not progress) as bar:
+    threads = _threads(network, config)
+    bar = tqdm(total=config.n_steps, desc="train", unit="step", disable=not progress)
+    with intra_op_threads(threads), bar:
         for k in range(1, config.n_steps + 1):
             state.advance()
             if k % config.evaluate_every == 0 or k == config.n_steps:
@@ -154,6 +160,17 @@ def train(
                 bar.set_postfix_str(state.summary(), refresh=False)
             bar.update()
     return state.finish()
+
+
+def _threads(network: RateRNN, config: TrainingConfig) -> int:
+    """Return how many threads an operation may use.
+
+    For 64 units and 64 trials a second thread shortens a step by an eighth on a quiet machine, and makes it
+    eight times as long on a busy one, where the threads wait for each other after each of a thousand
+    operations: small networks get one.
+    """
+    small = network.hidden_size**2 * config.batch_size <= _SMALL_STEP
+    return 1 if small else torch.get_num_threads()
 
 
 def need_matching(network: RateRNN, task: TaskProtocol) -> None:

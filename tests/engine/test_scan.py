@@ -7,7 +7,15 @@ from neurornn import InputError
 from neurornn.engine import DYNAMICS, ENGINES, ScanProblem, scan
 from neurornn.networks import get_activation
 
-WEIGHTS = ("inputs", "initial_state", "input_weight", "recurrent_weight", "bias", "output_weight", "output_bias")
+WEIGHTS = (
+    "inputs",
+    "initial_state",
+    "input_weight",
+    "recurrent_weight",
+    "bias",
+    "output_weight",
+    "output_bias",
+)
 
 
 def make_problem(dynamics="rate", activation="tanh", alpha=0.3, noise=False, n_steps=6):
@@ -70,7 +78,9 @@ def test_a_scan_and_its_gradients_are_those_of_the_step_loop(engine, dynamics, a
     ours = torch.autograd.grad(loss["found"], weights)
     theirs = torch.autograd.grad(loss["wanted"], weights)
     for name, one, other in zip(WEIGHTS, ours, theirs, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-11, msg=lambda text, name=name: name + text)
+        torch.testing.assert_close(
+            one, other, rtol=1e-10, atol=1e-11, msg=lambda text, name=name: name + text
+        )
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -114,7 +124,8 @@ def test_a_forced_engine_that_cannot_serve_says_why_and_auto_passes_it_by(monkey
 
     monkeypatch.setattr("neurornn.engine.ENGINES", {"picky": Picky(), **ENGINES})
     with pytest.raises(
-        InputError, match=r"engine 'picky' cannot serve this network: it serves float32 only; use engine='auto'"
+        InputError,
+        match=r"engine 'picky' cannot serve this network: it serves float32 only; use engine='auto'",
     ):
         scan(make_problem(), "picky")
     assert scan(make_problem(), "auto").outputs.shape == (6, 3, 4)

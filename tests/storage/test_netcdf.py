@@ -12,7 +12,9 @@ from neurornn import CorruptFile, InputError
 
 strings = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=8)
 dtypes = st.sampled_from(["f4", "f8", "i1", "i4", "i8", "u2", "u8", "?"])
-sizes = st.fixed_dictionaries({"trial": st.integers(0, 3), "time": st.integers(0, 4), "unit": st.integers(1, 3)})
+sizes = st.fixed_dictionaries(
+    {"trial": st.integers(0, 3), "time": st.integers(0, 4), "unit": st.integers(1, 3)}
+)
 attributes = st.dictionaries(
     st.from_regex(r"[a-z][a-z_]{0,8}", fullmatch=True),
     st.one_of(
@@ -71,7 +73,7 @@ def test_saving_twice_gives_the_same_bytes(saved):
 
 
 def test_what_was_loaded_cut_and_changed_saves_again(saved):
-    dataset, path = saved
+    _, path = saved
     part = nr.load(path).isel(trial=slice(1, 3), unit=[0]).assign(rate=lambda d: d.rate.astype("f8"))
     nr.save(part, path)
     xr.testing.assert_identical(nr.load(path), part)

@@ -115,7 +115,10 @@ def test_zero_evidence_is_the_stimulus_without_noise():
 @pytest.mark.parametrize(
     ("parameters", "sentence"),
     [
-        ({"coherences": (-6.4, 6.4)}, r"`coherences` must be strengths in percent of at least 0, .*directions"),
+        (
+            {"coherences": (-6.4, 6.4)},
+            r"`coherences` must be strengths in percent of at least 0, .*directions",
+        ),
         ({"coherences": ()}, "`coherences` must be strengths in percent"),
         ({"coherences": 6.4}, r"`coherences` must be strengths .* got 6\.4: give a tuple"),
         ({"coherences": (float("nan"),)}, "`coherences` must be strengths"),

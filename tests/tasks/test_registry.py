@@ -65,7 +65,9 @@ def test_lists_of_a_configuration_file_become_tuples():
 def test_an_unknown_task_or_parameter_offers_the_nearest():
     with pytest.raises(InputError, match=r"unknown task 'flipflop'.*did you mean 'flip_flop'\?"):
         tasks.get("flipflop")
-    with pytest.raises(InputError, match=r"unknown task 'xyzzy'.*'delayed_comparison', 'flip_flop'.*choose one"):
+    with pytest.raises(
+        InputError, match=r"unknown task 'xyzzy'.*'delayed_comparison', 'flip_flop'.*choose one"
+    ):
         tasks.get("xyzzy")
     with pytest.raises(InputError, match=r"task 'flip_flop' has no parameter 'nbits': did you mean 'n_bits'"):
         tasks.get("flip_flop", nbits=2)

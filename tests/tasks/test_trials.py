@@ -50,7 +50,11 @@ NAN = np.full((4, 5, 3), np.nan)
         ),
         (regression, {"targets": NAN}, r"`targets` must be finite, got nan at index \(0, 0, 0\)"),
         (regression, {"mask": NAN}, r"`mask` must be finite"),
-        (regression, {"mask": np.ones((4, 3))}, r"`mask` must have the targets' shape \(4, 5, 3\), got \(4, 3\)"),
+        (
+            regression,
+            {"mask": np.ones((4, 3))},
+            r"`mask` must have the targets' shape \(4, 5, 3\), got \(4, 3\)",
+        ),
         (regression, {"mask": -np.ones((4, 5))}, r"`mask` must not be negative, got -1\.0: use 0"),
         (regression, {"valid": np.ones((4, 4))}, r"`valid` must have shape \(trial, time\) = \(4, 5\), got"),
         (

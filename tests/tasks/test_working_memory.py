@@ -59,7 +59,10 @@ def test_flip_flop_scores_the_share_of_right_signs():
         ({"n_bits": True}, "`n_bits` must be a whole number"),
         ({"dt": -10}, "`dt` must be a positive ms number, got -10"),
         ({"dt": float("nan")}, "`dt` must be a positive ms number, got nan"),
-        ({"duration": 29.0}, r"`duration` must hold at least 3 steps of dt = 10\.0 ms .* got 29\.0 ms: lengthen"),
+        (
+            {"duration": 29.0},
+            r"`duration` must hold at least 3 steps of dt = 10\.0 ms .* got 29\.0 ms: lengthen",
+        ),
         ({"duration": float("inf")}, "`duration` must be a positive ms number"),
         ({"pulse_probability": 1.0}, r"`pulse_probability` must be in \[0, 1\), got 1\.0"),
         ({"pulse_probability": -0.1}, "`pulse_probability` must be a number of at least 0"),
@@ -85,7 +88,7 @@ def comparison():
 
 
 def test_delayed_comparison_pads_every_trial_to_the_longest(comparison):
-    task, trials = comparison
+    _, trials = comparison
     length = 500 / 100 + 500 / 100 + trials.conditions["delay"] / 100 + 500 / 100 + 1
     np.testing.assert_array_equal(trials.valid.sum(axis=1), length)
     assert trials.n_steps == length.max()
@@ -96,7 +99,7 @@ def test_delayed_comparison_pads_every_trial_to_the_longest(comparison):
 
 
 def test_delayed_comparison_shows_both_values_of_a_pair_around_the_delay(comparison):
-    task, trials = comparison
+    _, trials = comparison
     conditions = trials.conditions
     for which, name in (("first", "stimulus_1"), ("second", "stimulus_2")):
         during = trials.in_epoch(name)
@@ -138,7 +141,8 @@ def test_the_ideal_observer_of_delayed_comparison_beats_the_difference_rule():
     trials = task.draw(40_000, np.random.default_rng(5))
     right = trials.conditions["target_choice"]
     means = [
-        (trials.inputs[..., 1] * trials.in_epoch(name)).sum(axis=1) / 5 for name in ("stimulus_1", "stimulus_2")
+        (trials.inputs[..., 1] * trials.in_epoch(name)).sum(axis=1) / 5
+        for name in ("stimulus_1", "stimulus_2")
     ]
     difference = np.mean(np.where(means[0] > means[1], 1, 2) == right)
     ideal = np.mean(task.ideal_choices(trials) == right)
@@ -146,7 +150,9 @@ def test_the_ideal_observer_of_delayed_comparison_beats_the_difference_rule():
     # The difference rule errs where noise of both stimuli exceeds the distance of a pair, 8 / 48.
     from scipy.stats import norm
 
-    assert difference == pytest.approx(norm.cdf(8 / 48 / (0.1 * np.sqrt(2 / 5))), abs=4 * np.sqrt(0.004 / 40_000))
+    assert difference == pytest.approx(
+        norm.cdf(8 / 48 / (0.1 * np.sqrt(2 / 5))), abs=4 * np.sqrt(0.004 / 40_000)
+    )
     assert ideal == pytest.approx(0.996, abs=0.0015)
 
 

@@ -1,0 +1,216 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+
+import neurornn as nr
+from neurornn import InputError, RateRNN, record, seeding
+from neurornn.networks import weights_digest
+from neurornn.tasks import DelayedComparison, FlipFlop, PerceptualDecisionMaking
+
+
+@pytest.fixture(scope="module")
+def activity(trained):
+    return record(trained.network, trained.task, n_trials=20, seed=3)
+
+
+def origin(activity):
+    return json.loads(activity.attrs["neurornn"])
+
+
+def test_every_axis_is_labelled(activity, flip_flop):
+    dims = {name: variable.dims for name, variable in activity.data_vars.items()}
+    assert dims == {
+        "input": ("trial", "time", "input_channel"),
+        "target": ("trial", "time", "output_channel"),
+        "mask": ("trial", "time", "output_channel"),
+        "valid": ("trial", "time"),
+        "rate": ("trial", "time", "unit"),
+        "output": ("trial", "time", "output_channel"),
+        "initial_state": ("trial", "state_variable"),
+        "parameter_recurrent_weight": ("unit", "presynaptic_unit"),
+        "parameter_input_weight": ("unit", "input_channel"),
+        "parameter_bias": ("unit",),
+        "parameter_output_weight": ("output_channel", "unit"),
+        "parameter_output_bias": ("output_channel",),
+    }
+    assert activity.sizes["trial"] == 20
+    np.testing.assert_array_equal(activity.time, np.arange(30) * 10.0)
+    assert activity.time.attrs["units"] == "ms"
+    np.testing.assert_array_equal(activity.unit, np.arange(16))
+    assert activity.input_channel.values.tolist() == list(flip_flop.input_labels)
+    for name in ("first_pattern", "score"):
+        assert activity[name].dims == ("trial",)
+
+
+def test_rates_and_outputs_are_those_of_forward(activity, trained):
+    trials = trained.task.draw(20, seeding.numpy_stream(3, seeding.RECORDING))
+    np.testing.assert_array_equal(activity.input, trials.inputs)
+    np.testing.assert_array_equal(activity.target, trials.targets)
+    with torch.no_grad():
+        outputs, rates = trained.network(torch.from_numpy(trials.inputs))
+    np.testing.assert_array_equal(activity.rate, rates)
+    np.testing.assert_array_equal(activity.output, outputs)
+    np.testing.assert_array_equal(activity.score, trained.task.score(outputs.numpy(), trials))
+
+
+def test_the_readout_of_the_recorded_rates_is_the_recorded_output(activity):
+    outputs = xr.dot(activity.rate, activity.parameter_output_weight, dim="unit")
+    outputs = outputs + activity.parameter_output_bias
+    xr.testing.assert_allclose(outputs.transpose("trial", "time", ...), activity.output, atol=1e-5)
+
+
+def test_recorded_trials_are_never_those_of_training_or_evaluation(activity, trained):
+    for stream in (seeding.TRIALS, seeding.EVALUATION):
+        seen = trained.task.draw(20, seeding.numpy_stream(3, stream))
+        assert not np.array_equal(seen.inputs, activity.input)
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 20, 1000])
+def test_the_size_of_a_pass_changes_nothing(activity, trained, batch_size):
+    again = record(trained.network, trained.task, n_trials=20, seed=3, batch_size=batch_size)
+    xr.testing.assert_allclose(again, activity, rtol=1e-5, atol=1e-5)
+    assert again.attrs == activity.attrs
+
+
+def test_the_same_seed_gives_the_same_activity_and_another_does_not(activity, trained):
+    xr.testing.assert_identical(record(trained.network, trained.task, n_trials=20, seed=3), activity)
+    other = record(trained.network, trained.task, n_trials=20, seed=4)
+    assert not np.array_equal(other.input, activity.input)
+
+
+@pytest.mark.parametrize("mode", [True, False])
+def test_the_network_and_the_global_generators_are_left_as_they_were(flip_flop, mode, random_states):
+    net = RateRNN(2, 6, 2, noise_std=0.3).train(mode)
+    own, before = net.noise_generator.get_state(), random_states()
+    for noise in (False, True):
+        record(net, flip_flop, 3, noise=noise)
+    assert net.training is mode
+    assert torch.equal(net.noise_generator.get_state(), own)
+    assert random_states() == before
+    assert all(parameter.grad is None for parameter in net.parameters())
+
+
+def test_the_mode_is_restored_when_recording_fails(flip_flop):
+    net = RateRNN(2, 6, 2)
+    net.engine = "nowhere"
+    with pytest.raises(InputError, match="unknown engine"):
+        record(net, flip_flop, 3)
+    assert net.training
+
+
+def test_noise_is_off_unless_asked_for_and_then_repeats(flip_flop):
+    net = RateRNN(2, 6, 2, noise_std=0.3).train()
+    quiet = record(net, flip_flop, 5)
+    noisy = record(net, flip_flop, 5, noise=True)
+    xr.testing.assert_identical(record(net, flip_flop, 5), quiet)
+    xr.testing.assert_identical(record(net, flip_flop, 5, noise=True), noisy)
+    np.testing.assert_array_equal(quiet.input, noisy.input)
+    assert not np.allclose(quiet.rate, noisy.rate)
+    assert origin(noisy)["recording"]["noise"] is True
+
+
+def test_the_weights_travel_along_exactly_unless_declined(activity, trained):
+    for name, tensor in trained.network.state_dict().items():
+        np.testing.assert_array_equal(activity[f"parameter_{name}"], tensor)
+    bare = record(trained.network, trained.task, n_trials=2, embed_network=False)
+    assert not [name for name in bare if name.startswith("parameter_")]
+
+
+def test_the_origin_is_one_json_text(activity, trained):
+    record_of = origin(activity)
+    assert record_of["task"]["class"] == "FlipFlop"
+    assert record_of["task"]["repr"] == repr(trained.task)
+    assert record_of["task"]["parameters"]["n_bits"] == 2
+    assert record_of["task"]["dt"] == 10.0
+    assert nr.build_network(record_of["network"]).config == trained.network.config
+    assert record_of["training"]["steps_trained"] == 60
+    assert record_of["training"]["config"]["learning_rate"] == 5e-3
+    assert record_of["recording"] == {"seed": 3, "noise": False, "n_trials": 20}
+    assert record_of["weights_sha256"] == weights_digest(trained.network)
+    assert record_of["versions"]["neurornn"] == nr.__version__
+    assert record_of["versions"]["torch"] == torch.__version__
+    assert set(activity.attrs) == {"Conventions", "neurornn"}
+
+
+def test_a_network_with_a_nameless_activation_is_recorded_with_its_repr(flip_flop):
+    activity = record(RateRNN(2, 4, 2, activation=torch.sin), flip_flop, 2)
+    assert "activation='callable'" in origin(activity)["network"]
+
+
+def test_current_dynamics_record_the_state_beside_the_rate(flip_flop):
+    net = RateRNN(2, 6, 2, dynamics="current", alpha=0.5, trainable_initial_state=True)
+    with torch.no_grad():
+        net.first_state.fill_(0.7)
+    activity = record(net, flip_flop, 3)
+    assert activity.state.dims == ("trial", "time", "state_variable")
+    np.testing.assert_allclose(np.tanh(activity.state.values), activity.rate.values, rtol=1e-6)
+    np.testing.assert_array_equal(activity.initial_state, np.full((3, 6), np.float32(0.7)))
+    np.testing.assert_array_equal(activity.parameter_first_state, np.full(6, np.float32(0.7)))
+    assert activity.parameter_first_state.dims == ("state_variable",)
+
+
+def test_one_step_leads_from_each_recorded_state_to_the_next(flip_flop):
+    net = RateRNN(2, 6, 2, dynamics="current", tau=40.0, dt=10.0, dtype=torch.float64)
+    activity = record(net, flip_flop, 3)
+    assert activity.rate.dtype == np.float64
+    before = np.concatenate([activity.initial_state.values[:, None], activity.state.values[:, :-1]], axis=1)
+    with torch.no_grad():
+        after = net.step(torch.from_numpy(before), torch.from_numpy(activity.input.values).double())
+    np.testing.assert_allclose(after, activity.state, atol=1e-13)
+
+
+@pytest.mark.parametrize("task", [PerceptualDecisionMaking(), DelayedComparison()])
+def test_choices_and_the_ideal_observers_are_recorded_trial_by_trial(task):
+    net = RateRNN(task.n_inputs, 6, task.n_outputs)
+    activity = record(net, task, 40, seed=5)
+    trials = task.draw(40, seeding.numpy_stream(5, seeding.RECORDING))
+    outputs = activity.output.values
+    np.testing.assert_array_equal(activity.choice, task.choose(outputs, trials))
+    np.testing.assert_array_equal(activity.score, activity.choice == activity.target_choice)
+    ideal = task.ideal_choices(trials) == trials.conditions["target_choice"]
+    np.testing.assert_array_equal(activity.ideal_score, ideal)
+    np.testing.assert_array_equal(activity.valid, trials.valid)
+    assert activity.target.dims == ("trial", "time")
+
+
+def test_given_trials_are_used_as_they_are(flip_flop):
+    trials = flip_flop.draw(7, np.random.default_rng(0))
+    net = RateRNN(2, 6, 2)
+    activity = record(net, trials, n_trials=99)
+    np.testing.assert_array_equal(activity.input, trials.inputs)
+    assert origin(activity)["recording"]["n_trials"] == 7
+
+
+@pytest.mark.parametrize("dynamics", ["rate", "current"])
+@pytest.mark.parametrize("task", [FlipFlop(n_bits=1, duration=100), DelayedComparison()])
+def test_a_recording_comes_back_from_its_file(tmp_path, dynamics, task):
+    net = RateRNN(task.n_inputs, 5, task.n_outputs, dynamics=dynamics, trainable_initial_state=True)
+    activity = record(net, task, 6)
+    nr.save(activity, tmp_path / "activity.nc")
+    xr.testing.assert_identical(nr.load(tmp_path / "activity.nc"), activity)
+
+
+def test_a_dataset_holds_no_objects_no_complex_numbers_and_no_multiindex(activity):
+    assert {variable.dtype.kind for variable in activity.variables.values()} <= set("fiubU")
+    assert all(index.nlevels == 1 for index in activity.indexes.values())
+
+
+def test_what_cannot_be_recorded_is_refused(flip_flop):
+    net = RateRNN(2, 4, 2)
+    with pytest.raises(InputError, match="`task` must be a task or trials, got str"):
+        record(net, "flip_flop")
+    with pytest.raises(InputError, match="`n_trials` must be a whole number of at least 1, got 0"):
+        record(net, flip_flop, 0)
+    with pytest.raises(InputError, match="`batch_size` must be a whole number of at least 1, got 0"):
+        record(net, flip_flop, 3, batch_size=0)
+    with pytest.raises(InputError, match="`seed` must be a whole number of at least 0, got -1"):
+        record(net, flip_flop, 3, seed=-1)
+    with pytest.raises(InputError, match=r"input_size is 2 but the task's n_inputs is 3"):
+        record(net, FlipFlop(n_bits=3))
+    with pytest.raises(InputError, match=r"dt is 5\.0 ms but the task's is 10\.0 ms"):
+        record(RateRNN(2, 4, 2, tau=10.0, dt=5.0), flip_flop.draw(2, np.random.default_rng(0)))
+    with pytest.raises(InputError, match="`network` must be a network, got FlipFlop"):
+        record(flip_flop, flip_flop)
