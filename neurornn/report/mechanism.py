@@ -94,6 +94,8 @@ class Census:
     """How many readouts the stable points have; None where that is unknown."""
     slowest: float
     """Longest time constant of a stable point."""
+    turns: str
+    """Frequency of that mode with its unit, where it rotates; empty where it does not."""
     trial: float
     """Length of a trial."""
     units: str
@@ -174,9 +176,15 @@ class Census:
         )
 
     def _leaky(self) -> str:
+        found = f"one stable fixed point was found{self._beside('stable')}, and its slowest mode"
+        if self.turns:
+            return (
+                f"{found} turns at {self.turns} while it decays with a time constant of {self._slowest()}: "
+                "consistent with a rotation that fades slowly, not with integration along a line"
+            )
         return (
-            f"one stable fixed point was found{self._beside('stable')}, and its slowest mode decays with a "
-            f"time constant of {self._slowest()}: consistent with leaky integration along a slow direction"
+            f"{found} decays with a time constant of {self._slowest()}: consistent with leaky integration "
+            "along a slow direction"
         )
 
     def _relaxing(self) -> str:
@@ -227,7 +235,7 @@ _NOUNS = {
 _VERDICTS = {
     "discrete": "several stable fixed points (discrete attractors)",
     "continuous": "marginal fixed points (consistent with an approximately continuous attractor)",
-    "leaky": "one stable fixed point with a slow mode (consistent with leaky integration)",
+    "leaky": "one stable fixed point with a slow mode",
     "relaxing": "one stable fixed point without a slow mode",
     "departing": "fixed points of which none is stable",
     "slow": "slow points only",
@@ -241,7 +249,7 @@ _CONTRADICTIONS = {
         "states along the marginal direction that drift together or apart within a trial",
         "a more precise computation that moves its eigenvalue off the unit circle",
     ),
-    "leaky": ("a perturbation along the slow direction that fades much faster or slower than that",),
+    "leaky": ("a perturbation of the slowest mode that fades much faster or slower than that",),
     "relaxing": ("states that stay away from the fixed point for much longer than that",),
     "departing": ("a stable fixed point that no start led to",),
     "slow": ("a state that stays at a slow point",),
@@ -262,6 +270,7 @@ def take_censuses(activity: xr.Dataset, points: xr.Dataset) -> list[Census]:
     )
     constants = need_variable(points, "time_constant", "points")
     slowest = constants.max("mode").to_numpy() if points.sizes[FIXED_POINT] else np.empty(0)
+    turns = _rotations(points, constants)
     units = str(constants.attrs.get("units", "steps"))
     censuses = []
     for k, name in enumerate(names):
@@ -275,6 +284,7 @@ def take_censuses(activity: xr.Dataset, points: xr.Dataset) -> list[Census]:
                 saddles={int(n): int(count) for n, count in zip(modes, counts, strict=True)},
                 n_readouts=_count_readouts(activity, points.isel({FIXED_POINT: stable})),
                 slowest=float(slowest[stable].max()) if stable.any() else np.nan,
+                turns=turns[np.flatnonzero(stable)[slowest[stable].argmax()]] if stable.any() else "",
                 trial=_trial_length(activity, units),
                 units=units,
                 index_sum=float(index_sum[k]),
@@ -283,6 +293,15 @@ def take_censuses(activity: xr.Dataset, points: xr.Dataset) -> list[Census]:
             )
         )
     return censuses
+
+
+def _rotations(points: xr.Dataset, constants: xr.DataArray) -> list[str]:
+    """Return how fast the slowest mode of each point turns, in words, empty where it does not."""
+    if "frequency" not in points or not points.sizes[FIXED_POINT]:
+        return [""] * points.sizes[FIXED_POINT]
+    frequency = points["frequency"].isel(mode=constants.argmax("mode"))
+    units = str(frequency.attrs.get("units", ""))
+    return [f"{number(float(own))} {units}".strip() if own else "" for own in frequency.to_numpy()]
 
 
 def _least_residual(points: xr.Dataset, condition: str) -> float:

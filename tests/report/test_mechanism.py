@@ -81,6 +81,14 @@ def test_readouts_of_classes_are_the_classes(activity, points, describe):
     assert "3 stable fixed points were found, with 2 distinct readouts:" in describe(found, data)[0]
 
 
+def test_a_slow_mode_that_turns_is_no_integration(points, describe):
+    found = points(["stable"], slowest=800.0)
+    found["frequency"] = (("fixed_point", "mode"), [[0.4, 0.4, 0.0]], {"units": "Hz"})
+    mechanism = describe(found)[0]
+    assert "turns at 0.4 Hz while it decays with a time constant of 800 ms" in mechanism
+    assert "not with integration along a line" in mechanism
+
+
 def test_one_slow_stable_point_is_leaky_integration(points, describe):
     mechanism, _, contradiction = describe(points(["stable"], slowest=1500.0))
     assert (
