@@ -404,7 +404,7 @@ def _dataset(described: dict[str, np.ndarray], dt: float | None, system: StateMa
             "rate": ((FIXED_POINT, UNIT), described["rate"]),
             "input": ((FIXED_POINT, INPUT_CHANNEL), np.tile(constant_input, (n_points, 1))),
             "residual": (FIXED_POINT, described["residual"]),
-            "speed": (FIXED_POINT, described["speed"], {"units": "1/tau"}),
+            "speed": (FIXED_POINT, described["speed"], {"units": "1/step" if system.alpha == 1 else "1/tau"}),
             "position_error": (FIXED_POINT, described["position_error"]),
             "eigenvalue_real": ((FIXED_POINT, MODE), eigenvalue.real),
             "eigenvalue_imag": ((FIXED_POINT, MODE), eigenvalue.imag),

@@ -104,6 +104,8 @@ class Census:
     index_sum_expected: float
     least_residual: float
     """Speed of the slowest state that a start reached; NaN where there is none."""
+    per: str
+    """Unit of that speed, in words."""
 
     @property
     def n_stable(self) -> int:
@@ -209,10 +211,9 @@ class Census:
     def _none(self) -> str:
         if not np.isfinite(self.least_residual):
             return "no fixed point was found, so that this analysis names no mechanism"
-        per = "step" if self.units == "steps" else "tau"
         return (
             "no fixed point was found, so that this analysis names no mechanism; the slowest state that any "
-            f"start reached still moves, by {number(self.least_residual)} per {per} in its fastest variable"
+            f"start reached still moves, by {number(self.least_residual)} {self.per} in its fastest variable"
         )
 
     def _beside(self, kind: str) -> str:
@@ -272,6 +273,7 @@ def take_censuses(activity: xr.Dataset, points: xr.Dataset) -> list[Census]:
     slowest = constants.max("mode").to_numpy() if points.sizes[FIXED_POINT] else np.empty(0)
     turns = _rotations(points, constants)
     units = str(constants.attrs.get("units", "steps"))
+    per = "per step" if need_variable(points, "speed", "points").attrs.get("units") == "1/step" else "per tau"
     censuses = []
     for k, name in enumerate(names):
         mine = label == name
@@ -290,6 +292,7 @@ def take_censuses(activity: xr.Dataset, points: xr.Dataset) -> list[Census]:
                 index_sum=float(index_sum[k]),
                 index_sum_expected=float(expected[k]),
                 least_residual=_least_residual(points, str(name)),
+                per=per,
             )
         )
     return censuses

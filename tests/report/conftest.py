@@ -45,6 +45,7 @@ def make_points(
             ),
             "rate_direction": (("fixed_point", "leading_mode", "unit"), np.tile(np.eye(3), (n, 1, 1))),
             "residual": ("fixed_point", np.full(n, 2e-15)),
+            "speed": ("fixed_point", np.full(n, 2e-15), {"units": "1/tau"}),
             "eigenvalue_real": (("fixed_point", "mode"), eigenvalue),
             "eigenvalue_imag": (("fixed_point", "mode"), np.zeros((n, 3))),
             "time_constant": (

@@ -179,7 +179,7 @@ def test_nothing_found_names_no_mechanism(points, describe):
 
 def test_how_slow_the_slowest_state_is_is_told_where_it_is_known(describe, points):
     found = points([], failed=3)
-    found["time_constant"].attrs["units"] = "steps"
+    found["speed"].attrs["units"] = "1/step"
     found["start_residual"][0] = np.nan
     assert describe(found)[0].endswith("by 0.005 per step in its fastest variable.")
     for unknown in (found.drop_vars("start_residual"), points([], failed=0)):
