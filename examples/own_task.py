@@ -1,4 +1,4 @@
-"""A task of one's own, trained without being registered: say whether a noisy signal was above zero on average."""
+"""A task of one's own, trained without being registered: tell the sign of a noisy signal's mean."""
 
 from dataclasses import dataclass
 
@@ -22,7 +22,9 @@ class Sign(nr.Task):
         inputs = 0.5 * sign + self.noise_std * rng.standard_normal((n_trials, 25, 1))
         mask = np.zeros_like(inputs)
         mask[:, -5:] = 1
-        return nr.Trials(self, inputs, np.broadcast_to(sign, inputs.shape), mask, conditions={"sign": sign[:, 0, 0]})
+        return nr.Trials(
+            self, inputs, np.broadcast_to(sign, inputs.shape), mask, conditions={"sign": sign[:, 0, 0]}
+        )
 
     def score(self, outputs, trials):
         """Return whether the last output has the right sign, shape (trial,)."""

@@ -1,6 +1,5 @@
 """The command line as a user meets it: what it writes, what it prints, and how it refuses."""
 
-import pathlib
 import subprocess
 import sys
 import tomllib
@@ -21,7 +20,9 @@ SMALL = [
 
 def contents(folder):
     return {
-        str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
     }
 
 
@@ -189,7 +190,7 @@ def test_mistakes_are_told_in_one_sentence_and_touch_nothing(arguments, words, c
 def test_an_unknown_key_in_a_file_is_named(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     file = tmp_path / "run.toml"
-    file.write_text('[training]\nlearing_rate = 1e-3\n')
+    file.write_text("[training]\nlearing_rate = 1e-3\n")
     message = refused(capsys, ["study", "flip_flop", "--config", str(file)])
     assert "unknown key 'training.learing_rate': did you mean 'learning_rate'?" in message
     file.write_text("[training\n")
@@ -274,11 +275,8 @@ def test_a_task_of_ones_own_can_be_studied(tmp_path):
 
 
 def test_the_module_runs_as_a_program(tmp_path):
-    root = pathlib.Path(nr.__file__).parents[1]
-    done = subprocess.run(
-        [sys.executable, "-m", "neurornn", "study", "flipflop"],
-        cwd=tmp_path, capture_output=True, text=True, env={**__import__("os").environ, "PYTHONPATH": str(root)},
-    )  # fmt: skip
+    command = [sys.executable, "-m", "neurornn", "study", "flipflop"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stdout == ""
     assert "did you mean 'flip_flop'?" in done.stderr

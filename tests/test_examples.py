@@ -17,7 +17,11 @@ EXAMPLES = ROOT / "examples"
 def statements(source):
     """Statements without docstring, as syntax: comments and spacing do not count."""
     body = ast.parse(source).body
-    return [ast.dump(node) for node in body if not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))]
+    return [
+        ast.dump(node)
+        for node in body
+        if not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
+    ]
 
 
 def cells(notebook):
@@ -50,10 +54,14 @@ def test_the_readme_shows_the_quickstart():
 def test_the_notebook_is_the_quickstart_and_runs(tmp_path):
     notebook = nbformat.read(EXAMPLES / "quickstart.ipynb", as_version=4)
     assert statements("\n".join(cells(notebook))) == statements((EXAMPLES / "quickstart.py").read_text())
-    client = NotebookClient(notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": tmp_path}})
+    client = NotebookClient(
+        notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": tmp_path}}
+    )
     client.execute()
     assert (tmp_path / "flip_flop.nc").exists()
-    printed = [out.text for cell in notebook.cells for out in cell.get("outputs", []) if out.get("name") == "stdout"]
+    printed = [
+        out.text for cell in notebook.cells for out in cell.get("outputs", []) if out.get("name") == "stdout"
+    ]
     assert "stable" in "".join(printed)
 
 

@@ -15,11 +15,16 @@ import numpy as np
 import xarray as xr
 
 from neurornn.vocabulary import (
+    COMPONENT,
+    CONDITION,
     INPUT_CHANNEL,
     MILLISECONDS,
     OUTPUT_CHANNEL,
+    PRESYNAPTIC_UNIT,
+    STATE_VARIABLE,
     TIME,
     TRIAL,
+    UNIT,
     InputError,
     need_finite,
     need_positive,
@@ -29,6 +34,12 @@ Loss = Literal["mse", "cross_entropy"]
 LOSSES = ("mse", "cross_entropy")
 NO_CHOICE = -1
 """The choice of a trial in which the network chose nothing."""
+TAKEN_NAMES = frozenset(
+    (TRIAL, TIME, UNIT, INPUT_CHANNEL, OUTPUT_CHANNEL, STATE_VARIABLE, PRESYNAPTIC_UNIT, CONDITION, COMPONENT)
+    + ("input", "output", "target", "mask", "valid", "rate", "state", "initial_state", "epoch")
+    + ("score", "choice", "ideal_score")
+)
+"""What a condition cannot be called, because a recording has a dimension or variable of that name."""
 IDEAL_LOGIT = 10.0
 """How far a perfect network's logit for the right class stands above the others."""
 
@@ -243,6 +254,8 @@ class Trials:
             raise InputError(f"`mask` must not be negative, got {mask.min()}: use 0 where nothing is asked")
         conditions = {name: np.asarray(values) for name, values in self.conditions.items()}
         for name, values in conditions.items():
+            if name in TAKEN_NAMES:
+                raise InputError(f"a condition cannot be called {name!r}, which datasets use: choose another name")
             if values.shape != expected[:1]:
                 raise InputError(
                     f"condition {name!r} must have shape (trial,) = {expected[:1]}, got {values.shape}"

@@ -1,7 +1,7 @@
 """Sussillo & Barak 2013: a network that holds three bits has eight stable points, joined by saddles.
 
-doi:10.1162/NECO_a_00409. In the cube's generic case there are 3^3 = 27 points, of which C(3, k) 2^(3 - k) have k
-unstable modes: 8, 12, 6 and 1.
+doi:10.1162/NECO_a_00409. In the cube's generic case there are 3^3 = 27 points, of which C(3, k) 2^(3 - k)
+have k unstable modes: 8, 12, 6 and 1.
 
     pytest -s -m "published or slow" tests/published/test_flip_flop_cube.py
 
@@ -28,11 +28,12 @@ def study(request):
     asked = int((activity.mask > 0).sum())
     wrong = int(((np.sign(activity.output) != activity.target) & (activity.mask > 0)).sum())
     share = nr.analysis.pca(activity).explained_variance_ratio[:3].sum().item()
+    all_right = float((activity.score == 1).mean())
     print(
-        f"\nseed {seed}: {1 - wrong / asked:.6f} of {asked} unmasked entries right, "
-        f"{float((activity.score == 1).mean()):.4f} of trials all right, {share:.3f} of the variance in 3 PCs; "
-        f"{points.sizes['fixed_point']} points {np.bincount(points.n_unstable).tolist()}, "
-        f"largest readout error {readout_errors(network, points).max():.4f}, index sum {points.index_sum.item():.0f}"
+        f"\nseed {seed}: {1 - wrong / asked:.6f} of {asked} unmasked entries right, {all_right:.4f} of "
+        f"trials all right, {share:.3f} of the variance in 3 PCs; {points.sizes['fixed_point']} points "
+        f"{np.bincount(points.n_unstable).tolist()}, index sum {points.index_sum.item():.0f}, largest readout "
+        f"error {readout_errors(network, points).max():.4f}"
     )
     return network, activity, points, wrong / asked
 

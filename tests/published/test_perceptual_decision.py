@@ -1,6 +1,7 @@
-"""Yang & Wang's primer (2020): a ReLU network comes close to the ideal observer of a perceptual decision.
+"""Yang & Wang's primer (2020): a ReLU network comes close to the ideal observer of a decision.
 
-doi:10.1016/j.neuron.2020.09.005; their notebook's definition and recipe, the fixation cue on until the response.
+doi:10.1016/j.neuron.2020.09.005; their notebook's definition and recipe, the fixation cue on until the
+response.
 
     pytest -s -m "published or slow" tests/published/test_perceptual_decision.py
 

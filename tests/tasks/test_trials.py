@@ -62,6 +62,7 @@ NAN = np.full((4, 5, 3), np.nan)
             {"conditions": {"cue": [1, 2]}},
             r"condition 'cue' must have shape \(trial,\) = \(4,\), got \(2,\)",
         ),
+        (regression, {"conditions": {"score": np.ones(4)}}, r"a condition cannot be called 'score'"),
         (regression, {"epochs": {"go": (0, 6)}}, r"epoch 'go' must lie within the 5 steps"),
         (regression, {"epochs": {"go": (3, 2)}}, r"epoch 'go' must lie within .* end after it begins"),
         (regression, {"epochs": {"go": (-1, 2)}}, r"epoch 'go' must lie within"),
