@@ -31,9 +31,9 @@ def study(request):
     all_right = float((activity.score == 1).mean())
     print(
         f"\nseed {seed}: {1 - wrong / asked:.6f} of {asked} unmasked entries right, {all_right:.4f} of "
-        f"trials all right, {share:.3f} of the variance in 3 PCs; {points.sizes['fixed_point']} points "
-        f"{np.bincount(points.n_unstable).tolist()}, index sum {points.index_sum.item():.0f}, largest readout "
-        f"error {readout_errors(network, points).max():.4f}"
+        f"trials all right, {share:.3f} of the variance in 3 PCs\n{points.sizes['fixed_point']} points "
+        f"{np.bincount(points.n_unstable).tolist()}, index sum {points.index_sum.item():.0f}, largest "
+        f"readout error {readout_errors(network, points).max():.4f}"
     )
     return network, activity, points, wrong / asked
 
