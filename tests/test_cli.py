@@ -158,6 +158,7 @@ def test_overwrite_replaces_a_run(tmp_path):
         (["study", "flip_flop", "--network.activation", "tahn"], ["unknown activation 'tahn'", "'tanh'"]),
         (["study", "flip_flop", "--hidden-size", "-3"], ["hidden_size", "greater than or equal to 1", "-3"]),
         (["study", "flip_flop", "--hidden-size", "many"], ["--hidden-size", "many"]),
+        (["study", "flip_flop", "--n-steps", "1.5"], ["--n-steps", "expected a whole number, got '1.5'"]),
         (["study", "flip_flop", "--hiden-size", "3"], ["--hiden-size", "--hidden-size"]),
         (["study", "flip_flop", "--network.hiden-size", "3"], ["network.hiden_size", "'hidden_size'"]),
         (["study", "flip_flop", "--training.lr", "3"], ["unknown key 'training.lr'"]),

@@ -146,6 +146,13 @@ def project(data: xr.Dataset | xr.DataArray, pcs: xr.Dataset, *, center: bool = 
     ------
     InputError
         Where units disagree or the mean depends on more than the unit.
+
+    Examples
+    --------
+    >>> line = xr.DataArray(np.outer(np.arange(5.0), [3.0, 4.0]), dims=("time", "unit"))
+    >>> origin = xr.DataArray([[0.0, 0.0]], dims=("sample", "unit"))
+    >>> project(origin, pca(line, 1)).score.values
+    array([[-10.]])
     """
     need_dims(need_variable(pcs, "component_vector", "pcs"), (COMPONENT, UNIT), "pcs")
     rate, _ = _rates(data, "data")

@@ -183,6 +183,14 @@ def save_network(network: RateRNN, path: str | os.PathLike[str]) -> None:
     ------
     InputError
         Where the activation has no registered name or the folder cannot be written to; no file is touched.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_network(RateRNN(3, 8, 2, seed=4), f"{folder}/network")
+    ...     load_network(f"{folder}/network").hidden_size
+    8
     """
     from safetensors.torch import save
 

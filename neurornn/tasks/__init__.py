@@ -11,6 +11,7 @@ if __name__ != "neurornn.tasks":
         "because a bare `tasks` would be shadowed by any tasks.py in a notebook's folder"
     )
 
+import dataclasses
 from typing import Any
 
 from neurornn.tasks.choices import ChoiceTask
@@ -71,7 +72,7 @@ def get(name: str, **parameters: Any) -> Task:
     if name not in TASKS:
         unknown_name("task", name, TASKS)
     task = TASKS[name]
-    known = list(task.__dataclass_fields__)  # type: ignore[attr-defined]
+    known = [field.name for field in dataclasses.fields(task)]  # type: ignore[arg-type]
     for key in parameters:
         if key not in known:
             near = nearest_name(key, known)

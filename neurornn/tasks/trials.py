@@ -34,11 +34,21 @@ Loss = Literal["mse", "cross_entropy"]
 LOSSES = ("mse", "cross_entropy")
 NO_CHOICE = -1
 """The choice of a trial in which the network chose nothing."""
-TAKEN_NAMES = frozenset(
-    (TRIAL, TIME, UNIT, INPUT_CHANNEL, OUTPUT_CHANNEL, STATE_VARIABLE, PRESYNAPTIC_UNIT, CONDITION, COMPONENT)
-    + ("input", "output", "target", "mask", "valid", "rate", "state", "initial_state", "epoch")
-    + ("score", "choice", "ideal_score")
-)
+TAKEN_NAMES = {
+    *(
+        TRIAL,
+        TIME,
+        UNIT,
+        INPUT_CHANNEL,
+        OUTPUT_CHANNEL,
+        STATE_VARIABLE,
+        PRESYNAPTIC_UNIT,
+        CONDITION,
+        COMPONENT,
+    ),
+    *("input", "output", "target", "mask", "valid", "rate", "state", "initial_state", "epoch"),
+    *("score", "choice", "ideal_score"),
+}
 """What a condition cannot be called, because a recording has a dimension or variable of that name."""
 IDEAL_LOGIT = 10.0
 """How far a perfect network's logit for the right class stands above the others."""
@@ -255,7 +265,9 @@ class Trials:
         conditions = {name: np.asarray(values) for name, values in self.conditions.items()}
         for name, values in conditions.items():
             if name in TAKEN_NAMES:
-                raise InputError(f"a condition cannot be called {name!r}, which datasets use: choose another name")
+                raise InputError(
+                    f"a condition cannot be called {name!r}, which datasets use: choose another name"
+                )
             if values.shape != expected[:1]:
                 raise InputError(
                     f"condition {name!r} must have shape (trial,) = {expected[:1]}, got {values.shape}"

@@ -93,3 +93,8 @@ def test_a_bare_import_of_a_linked_room_says_what_to_write(room):
 
 def test_tasks_are_hashable_frozen_values():
     assert len({FlipFlop(), FlipFlop(n_bits=3), PerceptualDecisionMaking()}) == 2
+
+
+def test_what_is_no_field_is_no_parameter():
+    with pytest.raises(InputError, match="task 'delayed_comparison' has no parameter 'loss'"):
+        tasks.get("delayed_comparison", loss="mse")
