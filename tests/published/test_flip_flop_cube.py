@@ -15,7 +15,11 @@ import torch
 import neurornn as nr
 
 TASK = nr.tasks.FlipFlop(n_bits=3)
-SEEDS = [0, pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.slow)]
+SEEDS = [
+    pytest.param(0, marks=pytest.mark.published),
+    pytest.param(1, marks=pytest.mark.slow),
+    pytest.param(2, marks=pytest.mark.slow),
+]
 
 
 @pytest.fixture(scope="module", params=SEEDS, ids=lambda seed: f"seed {seed}")
@@ -49,13 +53,11 @@ def readout_errors(network, points):
     return np.abs(values - np.sign(values))
 
 
-@pytest.mark.published
 def test_the_outputs_have_the_right_sign(study):
     _, _, _, wrong = study
     assert wrong <= 1e-4
 
 
-@pytest.mark.published
 def test_there_are_exactly_27_points_of_the_cubes_kinds(study):
     _, _, points, _ = study
     assert np.bincount(points.n_unstable).tolist() == [8, 12, 6, 1]
@@ -67,7 +69,6 @@ def test_there_are_exactly_27_points_of_the_cubes_kinds(study):
     assert points.attrs["share_converged"] > 0.99
 
 
-@pytest.mark.published
 def test_the_eight_stable_points_are_the_eight_memories(study):
     network, _, points, _ = study
     patterns = {tuple(row) for row in np.sign(readouts(network, points)).astype(int).tolist()}
@@ -75,7 +76,6 @@ def test_the_eight_stable_points_are_the_eight_memories(study):
     assert readout_errors(network, points).max() <= 0.03
 
 
-@pytest.mark.published
 def test_each_saddle_of_one_unstable_mode_joins_neighbouring_memories(study):
     network, _, points, _ = study
     stable = points.isel(fixed_point=points.kind == "stable")
@@ -95,7 +95,6 @@ def test_each_saddle_of_one_unstable_mode_joins_neighbouring_memories(study):
     np.testing.assert_array_equal((reached[0] != reached[1]).sum(axis=1), 1)
 
 
-@pytest.mark.published
 def test_three_components_hold_most_of_the_variance(study):
     _, activity, _, _ = study
     # The pilots of this recipe had .86 to .91.
