@@ -34,7 +34,7 @@ class Config(pydantic.BaseModel):
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, without the entries that are None (TOML has no word for it)."""
-        return _without_none(self.model_dump(mode="json"))
+        return _without_none(self.model_dump())
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], source: str = "the configuration") -> Self:

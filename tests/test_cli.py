@@ -281,3 +281,21 @@ def test_the_module_runs_as_a_program(tmp_path):
     assert done.returncode == 2
     assert done.stdout == ""
     assert "did you mean 'flip_flop'?" in done.stderr
+
+
+def test_every_call_printed_in_the_report_can_be_run(studied, monkeypatch):
+    import html
+    import re
+
+    import matplotlib.pyplot as plt
+
+    page = html.unescape((studied / "report.html").read_text())
+    calls = re.findall(r"<code>(neurornn\.plots\.[^<]+)</code>", page)
+    setup = re.search(r"<pre>(import neurornn.*?)</pre>", page, re.DOTALL)
+    assert len(calls) >= 6
+    monkeypatch.chdir(studied)
+    names = {}
+    exec(setup.group(1), names)
+    for call in calls:
+        assert eval(call, names) is not None
+        plt.close("all")

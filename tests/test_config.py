@@ -143,3 +143,9 @@ def test_merge_replaces_entries_table_by_table_and_changes_neither_side():
     assert c.merge(base, changes) == {"a": {"x": 1, "y": 5, "z": {"q": 1}}, "b": {"c": 1}}
     assert base == {"a": {"x": 1, "y": 2}, "b": 3}
     assert c.merge({"a": {"x": 1}}, {"a": 2}) == {"a": 2}
+
+
+def test_an_infinite_parameter_of_a_task_survives(tmp_path):
+    run = c.RunConfig.from_dict(minimal(task={"name": "own", "parameters": {"horizon": float("inf")}}))
+    c.write_toml(tmp_path / "run.toml", run)
+    assert c.read_config(tmp_path / "run.toml", c.RunConfig) == run

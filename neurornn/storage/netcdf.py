@@ -32,7 +32,7 @@ def from_netcdf(path: str | os.PathLike[str], *, verify: bool = True) -> xr.Data
     # The digest is checked before HDF5 sees the bytes: one flipped bit can make it spin for ever.
     content, verified = files.unseal(files.read_bytes(path), path, verify=verify)
     try:
-        with xr.open_dataset(io.BytesIO(content), engine="h5netcdf") as opened:
+        with xr.open_dataset(io.BytesIO(content), engine="h5netcdf", decode_timedelta=False) as opened:
             dataset = opened.load()
     except Exception as error:
         # h5py, h5netcdf and xarray each have their own exceptions for what is no netCDF file.
