@@ -4,13 +4,14 @@
 raises where it cannot serve.
 """
 
+from neurornn.engine.hand_derived import TorchEngine
 from neurornn.engine.problem import DYNAMICS, Dynamics, Engine, ScanProblem, ScanResult
 from neurornn.engine.reference import ReferenceEngine
 from neurornn.vocabulary import InputError, need_choice
 
 __all__ = ["DYNAMICS", "ENGINES", "Dynamics", "Engine", "ScanProblem", "ScanResult", "need_engine", "scan"]
 
-ENGINES: dict[str, Engine] = {"reference": ReferenceEngine()}
+ENGINES: dict[str, Engine] = {engine.name: engine for engine in (TorchEngine(), ReferenceEngine())}
 """Every engine by its name, the fastest first."""
 
 

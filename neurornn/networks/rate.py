@@ -53,8 +53,9 @@ class RateRNN(nn.Module):
         at the edge between decay and chaos.
     trainable_initial_state : bool
         Whether the state before the first step is learned; otherwise it is zero.
-    engine : str
-        Which implementation of the scan over time; ``"auto"`` takes the fastest that can serve.
+    engine : {"auto", "torch", "reference"}
+        Which implementation of the scan over time; ``"auto"`` takes the fastest that can serve. It can be
+        changed later, ``net.engine = "reference"``.
     seed : int
         Seed of the initial weights and of the network's own noise stream.
     device, dtype : optional
