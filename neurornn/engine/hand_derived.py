@@ -30,9 +30,11 @@ class TorchEngine:
     name = "torch"
 
     def reason_to_refuse(self, problem: ScanProblem) -> str | None:
-        """Refuse what an autograd function cannot serve: transforms of torch.func."""
+        """Refuse what only autograd can follow, rather than give a gradient that lacks something."""
         if torch._C._are_functorch_transforms_active():
             return "torch.func transforms the scan itself, which only the reference engine allows"
+        if _has_parameters(problem.activation, problem.bias):
+            return "the activation has trainable parameters of its own"
         return None
 
     def scan(self, problem: ScanProblem) -> ScanResult:
@@ -69,6 +71,14 @@ def _apply(activation: ElementwiseFunction, source: Tensor, out: Tensor) -> None
         out.copy_(activation(source))
     else:
         into(source, out=out)
+
+
+def _has_parameters(activation: ElementwiseFunction, like: Tensor) -> bool:
+    """Say whether the value of f needs a gradient although what it is applied to does not."""
+    if activation.name in _SLOPE_FROM_VALUE:
+        return False
+    with torch.enable_grad():
+        return activation(like.new_zeros(1)).requires_grad
 
 
 _SLOPE_FROM_VALUE: dict[str, Callable[[Tensor], Tensor]] = {

@@ -141,6 +141,17 @@ def test_torch_func_transforms_run_on_the_reference_engine():
         torch.func.grad(loss)(weight, "torch")
 
 
+def test_an_activation_with_parameters_of_its_own_runs_on_the_reference_engine():
+    slope = torch.tensor(0.2, dtype=torch.float64, requires_grad=True)
+    problem = make_problem(activation=lambda u: torch.where(u > 0, u, slope * u))
+    (found,) = torch.autograd.grad(scan(problem, "auto").outputs.sum(), slope)
+    (wanted,) = torch.autograd.grad(scan(problem, "reference").outputs.sum(), slope)
+    assert found == wanted
+    assert found != 0
+    with pytest.raises(ValueError, match="the activation has trainable parameters of its own"):
+        scan(problem, "torch")
+
+
 def test_softplus_is_exact_where_torch_makes_it_linear():
     problem = make_problem("rate", "softplus")
     high = dataclasses.replace(problem, bias=(problem.bias + 25).detach().requires_grad_())
