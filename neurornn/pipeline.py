@@ -58,6 +58,11 @@ def plan(
     32
     """
     task = get(task) if isinstance(task, str) else task
+    if not isinstance(task, TaskProtocol):
+        raise InputError(
+            f"`task` must be a task or a registered name, got {type(task).__name__}: `neurornn tasks` "
+            "lists them"
+        )
     if seed is not None:
         need_count(seed, "seed", least=0)
     record_of_task = describe(task)

@@ -26,6 +26,14 @@ MODE = "mode"
 START = "start"
 CONDITION = "condition"
 
+DIMENSIONS = frozenset(
+    {
+        *(TRIAL, TIME, UNIT, PRESYNAPTIC_UNIT, INPUT_CHANNEL, OUTPUT_CHANNEL, STATE_VARIABLE),
+        *(COMPONENT, FIXED_POINT, MODE, START, CONDITION),
+    }
+)
+"""Every name of a dimension that the package gives."""
+
 MILLISECONDS = "ms"
 
 EPOCHS = ("fixation", "stimulus", "stimulus_1", "stimulus_2", "delay", "delay_1", "go", "response")
@@ -123,12 +131,12 @@ yours with activity.rename(neuron='unit')
     for dim in dims:
         if dim in present:
             continue
-        spare = [own for own in present if own not in (TRIAL, TIME, *dims)]
-        if spare:
-            own = spare[-1] if spare[-1].isidentifier() else spare[0]
-            advice = f"rename yours with {name}.rename({own}={dim!r})"
+        # A dimension that already has one of the package's names is not the missing one under another.
+        unknown = [own for own in present if own not in DIMENSIONS and own.isidentifier()]
+        if unknown:
+            advice = f"rename yours with {name}.rename({unknown[-1]}={dim!r})"
         else:
-            advice = f"add it, for example with {name}.expand_dims({dim!r})"
+            advice = f"pass a dataset that has it, or add it with {name}.expand_dims({dim!r})"
         raise InputError(f"`{name}` needs dimension {dim!r}, got {present}: {advice}")
 
 
@@ -178,8 +186,8 @@ def need_positive(value: object, name: str, unit: str = "") -> float:
         or not isinstance(value, int | float | np.integer | np.floating)
         or not 0 < float(value) < np.inf
     ):
-        unit = f" {unit}" if unit else ""
-        raise InputError(f"`{name}` must be a positive{unit} number, got {value!r}")
+        unit = f" of {unit}" if unit else ""
+        raise InputError(f"`{name}` must be a positive number{unit}, got {value!r}")
     return float(value)
 
 

@@ -49,3 +49,8 @@ def test_a_network_that_never_chooses_has_no_psychometric_curve(tmp_path):
     findings = nr.study(task, settings, directory=tmp_path / "run", progress=False)
     assert findings.psychometric is None
     assert not (tmp_path / "run" / "analysis" / "psychometric.nc").exists()
+
+
+def test_what_is_no_task_is_refused():
+    with pytest.raises(nr.InputError, match="`task` must be a task or a registered name, got int"):
+        nr.study(3)

@@ -85,7 +85,7 @@ def test_what_is_no_count_is_refused(value):
 
 @pytest.mark.parametrize("value", [0, -1.0, np.nan, np.inf, True, "3", None, 1j, np.complex128(1)])
 def test_what_is_not_positive_is_refused(value):
-    with pytest.raises(InputError, match=r"`dt` must be a positive ms number, got"):
+    with pytest.raises(InputError, match=r"`dt` must be a positive number of ms, got"):
         v.need_positive(value, "dt", "ms")
 
 

@@ -48,6 +48,11 @@ class StateMap:
                 )
             self.input = torch.as_tensor(values)
             self._step: Callable[[Tensor], Tensor] = lambda state: source.step(state, self.input)
+        elif isinstance(source, torch.nn.Module):
+            raise InputError(
+                f"a {type(source).__name__} has no `step(state, input)` method: pass it as a function of "
+                "states in float64, for example lambda state: cell(held.expand(len(state), -1), state)"
+            )
         elif callable(source):
             if constant_input is not None:
                 raise InputError("`inputs` has no meaning for a function of the state alone: leave it out")
@@ -66,7 +71,17 @@ class StateMap:
         """Return the derivatives, shape (state, state_variable, state_variable)."""
         if self.network is not None and hasattr(self.network, "jacobian"):
             return self.network.jacobian(states, self.input)
-        return torch.func.vmap(torch.func.jacrev(self._step))(states)
+        # Each state is mapped by itself, so that one backward pass per variable serves all states at once;
+        # the function sees whole batches only, which is all that many cells can take.
+        n_states, n = states.shape
+        with torch.enable_grad():
+            point = states.detach().requires_grad_()
+            after = self._step(point)
+        if not after.requires_grad:
+            return states.new_zeros((n_states, n, n))
+        pulls = torch.eye(n, dtype=states.dtype)[:, None].expand(n, n_states, n)
+        (rows,) = torch.autograd.grad(after, point, pulls, is_grads_batched=True)
+        return rows.transpose(0, 1).contiguous()
 
     def rates(self, states: Tensor) -> Tensor:
         """Return what the readout sees of the states, shape (state, unit)."""

@@ -46,6 +46,8 @@ def eigenspectrum(matrix: np.ndarray | torch.Tensor | xr.DataArray) -> xr.Datase
     values = np.asarray(matrix)
     if values.ndim != 2 or values.shape[0] != values.shape[1] or not len(values):
         raise InputError(f"`matrix` must be square, shape (unit, unit), got {values.shape}")
+    if values.dtype.kind not in "biuf":
+        raise InputError(f"`matrix` must hold real numbers, got {values.dtype}")
     need_finite(values, "matrix")
     values = values.astype(np.float64)
     eigenvalues, right = eigensystem(values)

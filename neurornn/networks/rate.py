@@ -388,6 +388,9 @@ class RateRNN(nn.Module):
         return linear(rates, self.output_weight, self.output_bias)
 
     def _preactivation(self, state: Tensor, input: Tensor) -> Tensor:
+        for name, tensor, size in (("state", state, self.state_size), ("input", input, self.input_size)):
+            if tensor.shape[-1:] != (size,):
+                raise InputError(f"`{name}` must have shape (..., {size}), got {tuple(tensor.shape)}")
         seen = self.rates(state)
         return linear(seen, self.recurrent_weight, self.bias) + linear(input, self.input_weight)
 

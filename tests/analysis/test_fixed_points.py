@@ -129,6 +129,30 @@ def test_henon_points_from_a_plain_function():
     assert (points.kind == "saddle").all()
 
 
+def test_a_torch_cell_serves_as_a_function_of_its_state():
+    torch.manual_seed(0)
+    cell = torch.nn.GRUCell(2, 6).double()
+    held = torch.tensor([0.5, -0.5], dtype=torch.float64)
+    points = find_fixed_points(lambda state: cell(held.expand(len(state), -1), state), starts(6))
+    # A gated cell's states stay in the unit cube; far outside it the gates close and all states seem at rest.
+    points = points.isel(fixed_point=(np.abs(points.state) <= 1).all("state_variable").values)
+    assert points.kind.values.tolist() == ["stable"]
+    states = torch.as_tensor(points.state.values)
+    with torch.no_grad():
+        moved = cell(held.expand(len(states), -1), states)
+    assert float((moved - states).abs().max()) < 1e-12
+    exact = torch.func.jacrev(lambda state: cell(held, state))(states[0]).detach().numpy()
+    found = points.eigenvalue_real[0].values + 1j * points.eigenvalue_imag[0].values
+    assert np.abs(found[:, None] - np.linalg.eigvals(exact)).min(axis=1).max() < 1e-10
+
+
+def test_a_map_that_forgets_its_state_has_one_point():
+    points = find_fixed_points(lambda state: torch.full_like(state, 0.5), starts(2))
+    assert points.kind.values.tolist() == ["stable"]
+    assert (points.state == 0.5).all()
+    assert not points.eigenvalue_real.any()
+
+
 def test_a_ghost_is_a_slow_point_and_no_zero():
     points = find_fixed_points(lambda x: x + x**2 + 0.01, starts(1))
     assert points.kind.values.tolist() == ["slow"]
@@ -331,6 +355,7 @@ NETWORK = nr.network_from_arrays(np.eye(3), input=np.eye(3))
         (lambda: find_fixed_points(NETWORK, starts(3), max_seconds=0), "`max_seconds` must be a positive"),
         (lambda: find_fixed_points(torch.tanh, starts(3), inputs=[0.0]), "no meaning for a function"),
         (lambda: find_fixed_points("net", starts(3)), "must be a network with a `step` method"),
+        (lambda: find_fixed_points(torch.nn.GRUCell(1, 3), starts(3)), "a GRUCell has no `step"),
         (lambda: find_fixed_points(NETWORK, recording(0.0).rename(unit="cell")), "needs dimension 'unit'"),
     ],
 )

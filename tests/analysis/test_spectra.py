@@ -77,6 +77,7 @@ def test_gaussian_weights_fill_a_disc_uniformly():
         (np.zeros((2, 3)), r"must be square, shape \(unit, unit\), got \(2, 3\)"),
         (np.zeros((0, 0)), "must be square"),
         (np.array([[np.inf]]), "must be finite, got inf at index"),
+        (1j * np.eye(2), "must hold real numbers, got complex128"),
     ],
 )
 def test_mistakes_are_told_in_one_sentence(matrix, message):

@@ -410,10 +410,10 @@ def test_the_repr_tells_the_options():
         ({"alpha": 1.5}, r"`alpha` must be at most 1, got 1\.5"),
         ({"alpha": float("nan")}, "`alpha` must be a positive number, got nan"),
         ({"alpha": True}, "`alpha` must be a positive number, got True"),
-        ({"tau": -1.0, "dt": 1.0}, r"`tau` must be a positive ms number, got -1\.0"),
-        ({"tau": 10.0, "dt": 0.0}, r"`dt` must be a positive ms number, got 0\.0"),
-        ({"tau": float("inf"), "dt": 1.0}, "`tau` must be a positive ms number, got inf"),
-        ({"tau": 10.0, "dt": float("nan")}, "`dt` must be a positive ms number, got nan"),
+        ({"tau": -1.0, "dt": 1.0}, r"`tau` must be a positive number of ms, got -1\.0"),
+        ({"tau": 10.0, "dt": 0.0}, r"`dt` must be a positive number of ms, got 0\.0"),
+        ({"tau": float("inf"), "dt": 1.0}, "`tau` must be a positive number of ms, got inf"),
+        ({"tau": 10.0, "dt": float("nan")}, "`dt` must be a positive number of ms, got nan"),
         ({"noise_std": -0.1}, r"`noise_std` must be a number of at least 0, got -0\.1"),
         ({"noise_std": float("nan")}, "`noise_std` must be a number of at least 0, got nan"),
         ({"noise_std": None}, "`noise_std` must be a number of at least 0, got None"),
@@ -468,3 +468,13 @@ def test_what_forward_cannot_run_on_is_refused():
 
 def test_every_shipped_activation_is_tried_here():
     assert set(SHIPPED) <= set(ACTIVATIONS)
+
+
+@pytest.mark.parametrize(
+    ("state", "input", "words"), [(4, 2, "`state` must have"), (5, 3, "`input` must have")]
+)
+def test_a_step_from_a_state_of_another_size_is_refused(state, input, words):
+    network = RateRNN(2, 5, 1)
+    for method in (network.step, network.jacobian):
+        with pytest.raises(InputError, match=words):
+            method(torch.zeros(state), torch.zeros(input))

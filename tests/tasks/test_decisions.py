@@ -128,7 +128,7 @@ def test_zero_evidence_is_the_stimulus_without_noise():
         ({"stimulus": 99.0}, r"`stimulus` must last at least 1 step of dt = 100\.0 ms, got 99\.0 ms"),
         ({"delay": float("inf")}, "`delay` must be a number of ms of at least 0, got inf"),
         ({"fixation": "long"}, "`fixation` must be a number of ms of at least 0, got 'long'"),
-        ({"dt": 0.0}, "`dt` must be a positive ms number"),
+        ({"dt": 0.0}, "`dt` must be a positive number of ms"),
     ],
 )
 def test_parameters_out_of_range_are_refused(parameters, sentence):

@@ -93,7 +93,7 @@ def test_a_task_with_an_unknown_loss_or_no_dt_draws_no_trials():
     arrays = (np.zeros((4, 5, 2)), np.zeros((4, 5, 3)), np.ones((4, 5)))
     with pytest.raises(InputError, match=r"the task's loss must be one of .*'mse'.*got 'mae'"):
         Trials(Wrong(), *arrays)
-    with pytest.raises(InputError, match=r"`dt` must be a positive ms number, got 0"):
+    with pytest.raises(InputError, match=r"`dt` must be a positive number of ms, got 0"):
         Trials(Regression(dt=0), *arrays)
 
 

@@ -57,13 +57,13 @@ def test_flip_flop_scores_the_share_of_right_signs():
         ({"n_bits": 0}, "`n_bits` must be a whole number of at least 1, got 0"),
         ({"n_bits": 2.0}, "`n_bits` must be a whole number"),
         ({"n_bits": True}, "`n_bits` must be a whole number"),
-        ({"dt": -10}, "`dt` must be a positive ms number, got -10"),
-        ({"dt": float("nan")}, "`dt` must be a positive ms number, got nan"),
+        ({"dt": -10}, "`dt` must be a positive number of ms, got -10"),
+        ({"dt": float("nan")}, "`dt` must be a positive number of ms, got nan"),
         (
             {"duration": 29.0},
             r"`duration` must hold at least 3 steps of dt = 10\.0 ms .* got 29\.0 ms: lengthen",
         ),
-        ({"duration": float("inf")}, "`duration` must be a positive ms number"),
+        ({"duration": float("inf")}, "`duration` must be a positive number of ms"),
         ({"pulse_probability": 1.0}, r"`pulse_probability` must be in \[0, 1\), got 1\.0"),
         ({"pulse_probability": -0.1}, "`pulse_probability` must be a number of at least 0"),
         ({"pulse_probability": "often"}, "`pulse_probability` must be a number"),
@@ -180,7 +180,7 @@ def test_the_ideal_observer_without_noise_is_always_right():
         ({"pairs": ((10, float("nan")),)}, "`pairs` must hold pairs"),
         ({"noise_std": -1.0}, "`noise_std` must be a number of at least 0, got -1"),
         ({"noise_std": float("nan")}, "`noise_std` must be a number of at least 0, got nan"),
-        ({"dt": 0}, "`dt` must be a positive ms number, got 0"),
+        ({"dt": 0}, "`dt` must be a positive number of ms, got 0"),
     ],
 )
 def test_delayed_comparison_refuses_parameters_out_of_range(parameters, sentence):
