@@ -125,11 +125,13 @@ def test_public_names_are_all_there_and_a_near_miss_is_offered():
 
 
 def test_the_wheel_from_the_sdist_holds_what_git_holds(tmp_path):
-    tracked = subprocess.run(
+    if not (ROOT / ".git").exists():
+        pytest.skip("compares with what git holds, and this is no checkout")
+    listed = subprocess.run(
         ["git", "ls-files", "neurornn"], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout.split()
-    if not tracked:
-        pytest.fail("git lists no file of the package: run the tests in a checkout")
+    )
+    tracked = listed.stdout.split()
+    assert tracked
     # From a copy of what git holds, so that no leftover of the working tree gets in.
     source = tmp_path / "source"
     subprocess.run(["git", "checkout-index", "-a", f"--prefix={source}/"], cwd=ROOT, check=True)
