@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from neurornn.engine.problem import ElementwiseFunction, ScanProblem, ScanResult
+from neurornn.engine.problem import TENSORS, ElementwiseFunction, ScanProblem, ScanResult
 from neurornn.engine.reference import ReferenceEngine
 
 
@@ -41,20 +41,9 @@ class TorchEngine:
         """Run the network through all of time."""
         if not len(problem.inputs):
             return ReferenceEngine().scan(problem)
-        outputs, rates, *states = _Scan.apply(*(getattr(problem, name) for name in _TENSORS), problem)
+        outputs, rates, *states = _Scan.apply(*(getattr(problem, name) for name in TENSORS), problem)
         return ScanResult(outputs, rates, states[0] if states else rates)
 
-
-_TENSORS = (
-    "inputs",
-    "initial_state",
-    "input_weight",
-    "recurrent_weight",
-    "bias",
-    "output_weight",
-    "output_bias",
-)
-"""What of a problem can carry a gradient, in the order of the function's arguments."""
 
 _INTO: dict[str, Callable[..., Tensor]] = {
     "tanh": torch.tanh,
@@ -213,7 +202,7 @@ def _differentiable_gradients(
     """Return the gradients as autograd derives them from the reference engine, to be differentiated again."""
     # Views, so that a tensor that is made of another one among them does not lend it its gradient.
     views = [tensor.view_as(tensor) for tensor in tensors]
-    problem = dataclasses.replace(ctx.problem, **dict(zip(_TENSORS, views, strict=True)))
+    problem = dataclasses.replace(ctx.problem, **dict(zip(TENSORS, views, strict=True)))
     results = ReferenceEngine().scan(problem)
     reached = [(result, own) for result, own in zip(results, gradients, strict=False) if own is not None]
     wanted = [view for view, needs in zip(views, ctx.needs_input_grad, strict=False) if needs]

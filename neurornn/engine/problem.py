@@ -66,6 +66,18 @@ class ScanProblem:
     noise: Tensor | None = None
 
 
+TENSORS = (
+    "inputs",
+    "initial_state",
+    "input_weight",
+    "recurrent_weight",
+    "bias",
+    "output_weight",
+    "output_bias",
+)
+"""What of a problem can carry a gradient, in the order of its attributes."""
+
+
 class ScanResult(NamedTuple):
     """Outputs, rates and states of a scan, each (time, trial, ·); for ``rate`` dynamics rates are states."""
 

@@ -5,17 +5,8 @@ import torch
 
 from neurornn import InputError
 from neurornn.engine import DYNAMICS, ENGINES, ScanProblem, scan
+from neurornn.engine.problem import TENSORS
 from neurornn.networks import get_activation
-
-WEIGHTS = (
-    "inputs",
-    "initial_state",
-    "input_weight",
-    "recurrent_weight",
-    "bias",
-    "output_weight",
-    "output_bias",
-)
 
 
 def make_problem(dynamics="rate", activation="tanh", alpha=0.3, noise=False, n_steps=6):
@@ -65,7 +56,7 @@ def step_loop(p):
 @pytest.mark.parametrize(("alpha", "noise"), [(1.0, False), (0.3, True)])
 def test_a_scan_and_its_gradients_are_those_of_the_step_loop(engine, dynamics, activation, alpha, noise):
     problem = make_problem(dynamics, activation, alpha, noise)
-    weights = [getattr(problem, name) for name in WEIGHTS]
+    weights = [getattr(problem, name) for name in TENSORS]
     found, wanted = scan(problem, engine), step_loop(problem)
     generator = torch.Generator().manual_seed(1)
     loss = {"found": 0.0, "wanted": 0.0}
@@ -77,7 +68,7 @@ def test_a_scan_and_its_gradients_are_those_of_the_step_loop(engine, dynamics, a
         loss["wanted"] = loss["wanted"] + (pull * theirs).sum()
     ours = torch.autograd.grad(loss["found"], weights)
     theirs = torch.autograd.grad(loss["wanted"], weights)
-    for name, one, other in zip(WEIGHTS, ours, theirs, strict=True):
+    for name, one, other in zip(TENSORS, ours, theirs, strict=True):
         torch.testing.assert_close(
             one, other, rtol=1e-10, atol=1e-11, msg=lambda text, name=name: name + text
         )
