@@ -8,7 +8,6 @@ import numpy as np
 import xarray as xr
 
 from neurornn.plots.canvas import (
-    CATEGORICAL,
     GREY,
     axes_for,
     colour_values,
@@ -22,10 +21,6 @@ from neurornn.vocabulary import CONDITION, TIME, TRIAL, UNIT, InputError, need_c
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-
-LINE_STYLES = ("-", "--", ":", "-.")
-"""What tells named conditions apart once the colours have run out."""
 
 
 def plot_activity_heatmap(
@@ -145,8 +140,7 @@ def plot_condition_averages(averages: xr.Dataset, *, unit: int | str, ax: Axes |
 
     ax = axes_for(ax, (6.4, 3.6))
     start, step, time_label = time_axis(averages)
-    for k, (trace, colour, name) in enumerate(zip(traces, colouring.colours, names, strict=True)):
-        style = LINE_STYLES[k // len(CATEGORICAL) % len(LINE_STYLES)] if quantity is None else "-"
+    for trace, colour, style, name in zip(traces, colouring.colours, colouring.styles, names, strict=True):
         # The value of a step belongs to the whole of it, so that its middle is drawn.
         ax.plot(start + step / 2, trace, color=colour, linestyle=style, linewidth=1.4, label=name)
     mark_epochs(ax, averages)

@@ -28,6 +28,7 @@ BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY = (
     "#56B4E9",
 )
 CATEGORICAL = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY)
+LINE_STYLES = ("-", "--", ":", "-.")
 INK, GREY, FAINT = "#222222", "#777777", "#DDDDDD"
 
 SMALL = 8.5
@@ -125,6 +126,8 @@ class Colouring:
     ----------
     colours : list
         One colour for each value.
+    styles : list of str
+        One line style for each value, which tells named values apart once the colours have run out.
     legend : dict
         Label and colour of each value that is named; empty where a colour bar is called for.
     colour_map, norm
@@ -132,6 +135,7 @@ class Colouring:
     """
 
     colours: list[Any]
+    styles: list[str]
     legend: dict[str, Any]
     colour_map: Colormap | None = None
     norm: Normalize | None = None
@@ -146,9 +150,11 @@ def colour_values(values: np.ndarray) -> Colouring:
     distinct = list(dict.fromkeys(values.tolist()))
     few_whole = values.dtype.kind in "iub" and len(distinct) <= len(CATEGORICAL)
     if few_whole or values.dtype.kind not in "iubf":
-        order = sorted(distinct) if few_whole else distinct
-        legend = {str(value): CATEGORICAL[k % len(CATEGORICAL)] for k, value in enumerate(order)}
-        return Colouring([legend[str(value)] for value in values.tolist()], legend)
+        order = [str(value) for value in (sorted(distinct) if few_whole else distinct)]
+        legend = {name: CATEGORICAL[k % len(CATEGORICAL)] for k, name in enumerate(order)}
+        cycle = {name: LINE_STYLES[k // len(CATEGORICAL) % len(LINE_STYLES)] for k, name in enumerate(order)}
+        names = [str(value) for value in values.tolist()]
+        return Colouring([legend[name] for name in names], [cycle[name] for name in names], legend)
     numbers = values.astype(float)
     low, high = float(np.nanmin(numbers)), float(np.nanmax(numbers))
     # Left out is what would vanish on white: a pale middle, and the pale end of viridis.
@@ -161,7 +167,8 @@ def colour_values(values: np.ndarray) -> Colouring:
             "amount", colormaps["viridis_r"](np.linspace(0.15, 1, 64))
         )
     norm = Normalize(low, high)
-    return Colouring([colour_map(norm(value)) for value in numbers], {}, colour_map, norm)
+    colours = [colour_map(norm(value)) for value in numbers]
+    return Colouring(colours, ["-"] * len(colours), {}, colour_map, norm)
 
 
 @dataclass(frozen=True)

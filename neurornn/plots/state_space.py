@@ -128,12 +128,12 @@ def _draw_paths(
     named: set[str] = set()
     for k, path in enumerate(paths):
         path = path[valid[k]]
-        colour = GREY if colouring is None else colouring.colours[k]
+        colour, style = (GREY, "-") if colouring is None else (colouring.colours[k], colouring.styles[k])
         label = "_path"
         if colouring is not None and values is not None and colouring.legend and str(values[k]) not in named:
             label = f"{color_by} {values[k]}".replace("_", " ")
             named.add(str(values[k]))
-        ax.plot(*path.T, color=colour, linewidth=0.8, alpha=0.55, label=label)
+        ax.plot(*path.T, color=colour, linestyle=style, linewidth=0.8, alpha=0.55, label=label)
         ax.plot(*path[:1].T, ".", color=colour, markersize=4, label="_start")
     if colouring is not None and colouring.colour_map is not None:
         from matplotlib.cm import ScalarMappable

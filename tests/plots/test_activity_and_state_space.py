@@ -348,6 +348,12 @@ def test_colours_of_signed_numbers_are_opposite_and_never_near_white():
             assert np.dot(colour[:3], [0.2126, 0.7152, 0.0722]) < 0.8
 
 
+def test_more_names_than_colours_are_told_apart_by_line_style():
+    names = np.array([f"name {k}" for k in range(14)])
+    chosen = colour_values(names)
+    assert len(set(zip(chosen.colours, chosen.styles, strict=True))) == 14
+
+
 def test_importing_the_plots_does_not_load_matplotlib():
     code = "import sys, neurornn.plots; sys.exit('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
