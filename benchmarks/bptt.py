@@ -5,13 +5,12 @@
 Forward, loss, backward and Adam on one thread, 64 trials of 200 steps; process CPU time, medians, ratios.
 """
 
-import pathlib
-import platform
 import statistics
 import sys
 import time
 
 import torch
+from import_time import processor
 from torch import nn
 
 import neurornn as nr
@@ -60,13 +59,6 @@ class Outputs(nn.Module):
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         return self.network(inputs)[0]
-
-
-def processor() -> str:
-    information = pathlib.Path("/proc/cpuinfo")
-    lines = information.read_text().splitlines() if information.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
 
 
 def competitors(units: int, alpha: float, noise: float) -> dict[str, nn.Module]:

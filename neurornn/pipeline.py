@@ -120,8 +120,12 @@ def record_run(
     progress: bool = True,
 ) -> xr.Dataset:
     """Record the activity of a run's network as its configuration says, or with changes to that."""
-    run = load_run(directory, task=task)
-    own = read_config(RunDirectory.open(directory).config, RunConfig).recording
+    return _record(load_run(directory, task=task), changes, progress)
+
+
+def _record(run: TrainingRun, changes: Mapping[str, Any] | None, progress: bool) -> xr.Dataset:
+    """Record a run that is at hand."""
+    own = read_config(_paths(run).config, RunConfig).recording
     config = RecordingConfig.from_dict(
         {**own.model_dump(), **(changes or {})}, source="the recording settings"
     )
@@ -171,8 +175,8 @@ def study(
     own = None if isinstance(task, RunConfig | str) else task
     directory = Path("runs") / config.task.name if directory is None else Path(directory)
     run = train_run(config, directory=directory, task=own, overwrite=overwrite, progress=progress)
-    activity = record_run(directory, task=own, progress=progress)
-    storage.save(activity, RunDirectory.open(directory).activity)
+    activity = _record(run, None, progress)
+    storage.save(activity, _paths(run).activity)
     return _analyze(run, activity, progress)
 
 
@@ -194,12 +198,12 @@ def analyze(
     -------
     Findings
     """
-    paths = RunDirectory.open(directory)
     run = load_run(directory, task=task)
+    paths = _paths(run)
     if paths.activity.exists():
         activity = storage.load(paths.activity)
     else:
-        activity = record_run(directory, task=task, progress=progress)
+        activity = _record(run, None, progress)
         storage.save(activity, paths.activity)
     return _analyze(run, activity, progress)
 
@@ -262,17 +266,27 @@ def _count_kinds(points: xr.Dataset, condition: str) -> str:
     return f"{len(kinds)} ({', '.join(counts)})"
 
 
+def _paths(run: TrainingRun) -> RunDirectory:
+    """Return the files of a run, which those of this file all have."""
+    assert run.directory is not None
+    return RunDirectory(run.directory)
+
+
+def _conditions(activity: xr.Dataset, task: TaskProtocol) -> list[str]:
+    """Return by which of its conditions the task's rates are averaged and coloured."""
+    return [name for name in getattr(task, "average_by", ()) if name in activity.coords]
+
+
 def _task(config: RunConfig, task: TaskProtocol | None) -> TaskProtocol:
     return get(config.task.name, **config.task.parameters) if task is None else task
 
 
 def _analyze(run: TrainingRun, activity: xr.Dataset, progress: bool) -> Findings:
     """Run every analysis that the task calls for; write the results, the figures and the report."""
-    assert run.directory is not None
-    paths = RunDirectory(run.directory)
+    paths = _paths(run)
     task, network = run.task, run.network
     n_components = min(N_COMPONENTS, network.hidden_size)
-    conditions = [name for name in getattr(task, "average_by", ()) if name in activity.coords]
+    conditions = _conditions(activity, task)
     stimulus = getattr(task, "psychometric_stimulus", None)
     stages: dict[str, Callable[[], xr.Dataset | None]] = {
         "components": lambda: analysis.pca(activity, n_components),
@@ -292,14 +306,15 @@ def _analyze(run: TrainingRun, activity: xr.Dataset, progress: bool) -> Findings
                 results[name].attrs.pop("seconds", None)
                 storage.save(results[name], paths.analysis / f"{name}.nc")
     findings = Findings(run, activity, **results)
-    _write_report(findings, paths, progress)
+    _write_report(findings, progress)
     return findings
 
 
-def _write_report(findings: Findings, paths: RunDirectory, progress: bool) -> None:
+def _write_report(findings: Findings, progress: bool) -> None:
     """Draw the figures, write each as a file, and all of them into the report."""
     run, activity = findings.run, findings.activity
-    conditions = [name for name in getattr(run.task, "average_by", ()) if name in activity.coords]
+    paths = _paths(run)
+    conditions = _conditions(activity, run.task)
     with tqdm(total=2, desc="report", unit="part", disable=not progress) as bar:
         figures = report.draw_figures(
             activity,

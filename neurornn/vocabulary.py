@@ -181,25 +181,26 @@ def need_count(value: object, name: str, *, least: int = 1) -> int:
 
 def need_positive(value: object, name: str, unit: str = "") -> float:
     """Return ``value`` as a float, refusing what is not finite and above zero."""
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, int | float | np.integer | np.floating)
-        or not 0 < float(value) < np.inf
-    ):
+    number = _as_number(value)
+    if not 0 < number < np.inf:
         unit = f" of {unit}" if unit else ""
         raise InputError(f"`{name}` must be a positive number{unit}, got {value!r}")
-    return float(value)
+    return number
 
 
 def need_at_least_zero(value: object, name: str, unit: str = "") -> float:
     """Return ``value`` as a float, refusing what is not finite or is below zero."""
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, int | float | np.integer | np.floating)
-        or not 0 <= float(value) < np.inf
-    ):
+    number = _as_number(value)
+    if not 0 <= number < np.inf:
         unit = f" of {unit}" if unit else ""
         raise InputError(f"`{name}` must be a number{unit} of at least 0, got {value!r}")
+    return number
+
+
+def _as_number(value: object) -> float:
+    """Return a number as a float, and NaN, which no range holds, for what is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+        return np.nan
     return float(value)
 
 

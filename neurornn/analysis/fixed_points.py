@@ -142,7 +142,7 @@ def find_fixed_points(
     results = []
     for k, (name, system) in enumerate(zip(conditions, systems, strict=True)):
         rng = _rng(seed, k)
-        search = _Search(system, tolerance, deadline)
+        search = _Search(system, states.shape[1], tolerance, deadline)
         search.add(
             given if seeding == "none" else np.concatenate([given, draw_starts(states, n_starts, rng)])
         )
@@ -213,9 +213,9 @@ def mix_points(points: np.ndarray, n_starts: int, rng: np.random.Generator) -> n
 class _Search:
     """The points and starts of one condition."""
 
-    def __init__(self, system: StateMap, tolerance: float, deadline: float) -> None:
+    def __init__(self, system: StateMap, n_variables: int, tolerance: float, deadline: float) -> None:
         self.system, self.tolerance, self.deadline = system, tolerance, deadline
-        self.points: Tensor | None = None
+        self.points = torch.empty((0, n_variables), dtype=torch.float64)
         self.is_zero = torch.empty(0, dtype=torch.bool)
         self.start_states: list[Tensor] = []
         self.start_labels: list[Tensor] = []
@@ -225,8 +225,7 @@ class _Search:
         """Follow more starts; return how many new zeros they led to."""
         states = torch.as_tensor(starts, dtype=torch.float64)
         ends = roots.find_roots(self.system, states, self.tolerance, self.deadline)
-        known = states.new_empty((0, states.shape[1])) if self.points is None else self.points
-        known_zeros, n_known = self.is_zero, len(known)
+        known, known_zeros = self.points, self.is_zero
         zeros_before = int(known_zeros.sum())
         labels = torch.full((len(states),), -1)
         for wanted, code in ((True, roots.ZERO), (False, roots.MINIMUM)):
@@ -255,19 +254,19 @@ class _Search:
         self.start_states.append(states)
         self.start_labels.append(labels)
         self.start_residuals.append(ends.residual)
-        return int(self.is_zero.sum()) - zeros_before if n_known or len(known) else 0
+        return int(self.is_zero.sum()) - zeros_before
 
     def reseed(self, n_starts: int, rng: np.random.Generator) -> None:
         """Search between the points found until nothing new turns up and the index sum agrees."""
         for _ in range(_RESEEDING_ROUNDS):
-            if self.points is None or int(self.is_zero.sum()) < 2 or time.monotonic() > self.deadline:
+            if int(self.is_zero.sum()) < 2 or time.monotonic() > self.deadline:
                 return
             added = self.add(mix_points(self.points[self.is_zero].numpy(), n_starts, rng))
             if added == 0 and self._index_agrees():
                 return
 
     def _index_agrees(self) -> bool:
-        if self.points is None or self.system.bounds() is None:
+        if self.system.bounds() is None:
             return True
         slope = self.system.jacobian(self.points[self.is_zero])
         sign = torch.linalg.slogdet(torch.eye(slope.shape[-1], dtype=slope.dtype) - slope)[0]
@@ -276,7 +275,6 @@ class _Search:
     @torch.no_grad()
     def result(self, name: str, dt: float | None) -> tuple[xr.Dataset, xr.Dataset, xr.Dataset]:
         """Return what is known per point, per start and of this condition, labelled."""
-        assert self.points is not None
         described = describe_points(self.system, self.points, self.is_zero)
         # Zeros before slow points, then by unstable modes, then by position.
         order = np.lexsort((*described["state"].T[::-1], described["n_unstable"], ~self.is_zero.numpy()))
@@ -287,8 +285,7 @@ class _Search:
         described = {name: values[order] for name, values in described.items()}
         zeros = described["kind"] != "slow"
         marginal = bool((described["kind"] == "marginal").any())
-        index_sum = math.nan if marginal else float(described.pop("index")[zeros].sum())
-        described.pop("index", None)
+        index_sum = math.nan if marginal else float(described["index"][zeros].sum())
         starts = xr.Dataset(
             {
                 "start_state": ((START, STATE_VARIABLE), torch.cat(self.start_states).numpy()),
@@ -327,17 +324,16 @@ def describe_points(system: StateMap, points: Tensor, is_zero: Tensor) -> dict[s
     n_points, n = points.shape
     residual = system.residual(points)
     slope = system.jacobian(points)
+    residual_slope = (slope - torch.eye(n, dtype=slope.dtype)) / system.alpha
     jacobian = slope.numpy()
-    identity = np.eye(n)
     speed = residual.norm(dim=1).numpy()
-    smallest = (
-        np.linalg.svd((jacobian - identity) / system.alpha, compute_uv=False)[:, -1] if n_points else speed
-    )
+    smallest = np.linalg.svd(residual_slope.numpy(), compute_uv=False)[:, -1] if n_points else speed
     rounding = np.sqrt(n) * np.finfo(float).eps * (1 + points.abs().amax(1).numpy())
     with np.errstate(divide="ignore"):
         position_error = (speed + rounding) / smallest
     eigenvalues, vectors = eigensystem(jacobian)
-    error = _eigenvalue_error(system, points, residual, slope, vectors)
+    newton_step = -roots.solve(residual_slope, residual)
+    error = _eigenvalue_error(system, points, newton_step, slope, vectors)
     modulus = np.abs(eigenvalues)
     n_unstable = (modulus > 1).sum(axis=1)
     marginal = (np.abs(modulus - 1) < 10 * error).any(axis=1)
@@ -356,12 +352,12 @@ def describe_points(system: StateMap, points: Tensor, is_zero: Tensor) -> dict[s
         "rate_direction": _rate_directions(system, points, vectors),
         "kind": kind,
         "n_unstable": n_unstable,
-        "index": np.sign(np.linalg.slogdet(identity - jacobian)[0]),
+        "index": np.sign(np.linalg.slogdet(np.eye(n) - jacobian)[0]),
     }
 
 
 def _eigenvalue_error(
-    system: StateMap, points: Tensor, residual: Tensor, slope: Tensor, vectors: np.ndarray
+    system: StateMap, points: Tensor, newton_step: Tensor, slope: Tensor, vectors: np.ndarray
 ) -> np.ndarray:
     """Bound each eigenvalue's error, shape (fixed_point, mode).
 
@@ -369,8 +365,7 @@ def _eigenvalue_error(
     rounding, and what the Jacobian changes over the Newton step that is still left to the true zero.
     """
     n = points.shape[1]
-    correction = torch.linalg.solve_ex(system.residual_slope(points), -residual[..., None])[0][..., 0]
-    moved = system.jacobian(torch.where(torch.isfinite(correction), points + correction, points))
+    moved = system.jacobian(torch.where(torch.isfinite(newton_step), points + newton_step, points))
     norm = slope.flatten(1).norm(dim=1)
     wrong = ((moved - slope).flatten(1).norm(dim=1) + n * torch.finfo(slope.dtype).eps * norm).numpy()
     condition = np.full(vectors.shape[:2], np.inf)

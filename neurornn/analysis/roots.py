@@ -80,7 +80,7 @@ def _is_zero(states: Tensor, residual: Tensor, tolerance: float) -> Tensor:
     return residual.abs().amax(1) <= tolerance * (1 + states.abs().amax(1))
 
 
-def _solve(matrices: Tensor, right: Tensor) -> Tensor:
+def solve(matrices: Tensor, right: Tensor) -> Tensor:
     """Solve many systems; a singular one gives entries that are not finite, which the caller catches."""
     return torch.linalg.solve_ex(matrices, right[..., None])[0][..., 0]
 
@@ -98,7 +98,7 @@ def _newton(
     for _ in range(_NEWTON_ITERATIONS):
         if not len(active) or time.monotonic() > deadline:
             break
-        step = -_solve(system.residual_slope(current), residual)
+        step = -solve(system.residual_slope(current), residual)
         length = step.norm(dim=1, keepdim=True)
         moved = current + step * (cap / length.clamp_min(1e-300)).clamp_max(1)
         moved = moved if box is None else moved.clamp(*box)

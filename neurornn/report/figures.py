@@ -118,11 +118,12 @@ def draw_figures(
         "One trial: what the network put out, what was asked, and what it was shown.",
         "plot_trial(activity)",
     )
-    some_points = points is not None and points.sizes[FIXED_POINT] > 0
+    if points is not None and not points.sizes[FIXED_POINT]:
+        points = None
     if pcs is not None and pcs.sizes[COMPONENT] >= 2:
         spatial = pcs.sizes[COMPONENT] >= 3
         call, caption = "plot_trajectories(pcs", "Trials along the first principal components"
-        if points is not None and some_points:
+        if points is not None:
             call += ", neurornn.analysis.project(points, pcs)"
             unstable = bool((points["n_unstable"] > 0).any())
             caption += ", with the fixed points" + (" and their unstable directions" if unstable else "")
@@ -130,14 +131,14 @@ def draw_figures(
             "trajectories",
             plots.plot_trajectories(
                 pcs,
-                project(points, pcs) if points is not None and some_points else None,
+                project(points, pcs) if points is not None else None,
                 color_by=color_by,
                 ax=_axes(7.0, 5.2 if spatial else 4.6, projection="3d" if spatial else None),
             ),
             caption + "; each path begins at its dot.",
             call + (f", color_by={color_by!r})" if color_by else ")"),
         )
-    if points is not None and some_points:
+    if points is not None:
         add(
             "eigenvalues",
             plots.plot_eigenvalues(points, ax=_axes(7.0, 4.2)),

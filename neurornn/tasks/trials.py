@@ -134,7 +134,7 @@ class Task:
     accuracy_by: ClassVar[tuple[str, ...]] = ()
     """Conditions by which a report splits the score."""
     psychometric_stimulus: ClassVar[str | None] = None
-    """Condition with the signed stimulus of a psychometric curve, where the task has one."""
+    """Condition with the signed stimulus of a psychometric curve, above 0 where choice 2 is right."""
 
     @property
     def input_labels(self) -> tuple[str, ...]:
