@@ -114,6 +114,10 @@ class TrainingConfig(Config):
     """Steps between evaluations on the held-out trials, each followed by a checkpoint."""
     n_evaluation_trials: int = pydantic.Field(default=256, ge=1)
     """Held-out trials, the same at every evaluation."""
+    truncate: int | None = pydantic.Field(default=None, ge=1)
+    """Steps of the windows that no gradient leaves towards the past; None: it goes through all of time."""
+    checkpoint_every: int | None = pydantic.Field(default=None, ge=1)
+    """Steps whose activity is held at once, and computed again for the gradient; None: all of them."""
     seed: int = pydantic.Field(default=0, ge=0)
     """Seed of the training and evaluation trials."""
 

@@ -170,7 +170,7 @@ def test_overwrite_replaces_a_run(tmp_path):
             ["network's dt is 5.0 ms", "task's is 10.0 ms"],
         ),
         (["study", "flip_flop", "--network.input-size", "2"], ["input_size is 2", "n_inputs is 3"]),
-        (["study", "flip_flop", "--network.engine", "numba"], ["unknown engine 'numba'"]),
+        (["study", "flip_flop", "--network.engine", "cuda"], ["unknown engine 'cuda'"]),
         (["study", "flip_flop", "--seed", "-1"], ["seed", "-1"]),
         (["study", "flip_flop", "--config", "nowhere.toml"], ["no file 'nowhere.toml'"]),
         (["train", "--out", "x"], ["no task was named"]),

@@ -6,11 +6,16 @@ package is batch first. An engine knows arrays, not networks.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
+import torch
 from torch import Tensor
+
+from neurornn.engine.noise import Noise
+from neurornn.vocabulary import InputError
 
 Dynamics = Literal["rate", "current", "leak_inside"]
 DYNAMICS = ("rate", "current", "leak_inside")
@@ -47,10 +52,18 @@ class ScanProblem:
     output_bias : Tensor, shape (output_channel,)
     activation : ElementwiseFunction
     dynamics : {"rate", "current", "leak_inside"}
-    alpha : float
+    alpha : float or Tensor, shape () or (unit,)
         Leak dt / tau, 1 for none.
-    noise : Tensor or None, shape (time, trial, unit)
-        Already scaled; added where the dynamics says. None for none.
+    noise : Noise or None
+        Added where the dynamics says.
+    first_step : int
+        Number of the first step, from which noise and windows are counted.
+    truncate : int or None
+        Length of the windows, counted from step 0, that no gradient leaves towards the past.
+    checkpoint_every : int or None
+        Length of the segments of which only the first state is kept; each is run again for its gradient.
+    wants_rates, wants_states : bool
+        Whether rates and states are asked for, or the outputs alone.
     """
 
     inputs: Tensor
@@ -62,8 +75,85 @@ class ScanProblem:
     output_bias: Tensor
     activation: ElementwiseFunction
     dynamics: Dynamics
-    alpha: float
-    noise: Tensor | None = None
+    alpha: float | Tensor
+    noise: Noise | None = None
+    first_step: int = 0
+    truncate: int | None = None
+    checkpoint_every: int | None = None
+    wants_rates: bool = True
+    wants_states: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse sizes that do not fit: compiled code would read past the end of an array.
+
+        Raises
+        ------
+        InputError
+            The sentence names the array.
+        """
+        if self.inputs.ndim != 3:
+            raise InputError(f"`inputs` must be (time, trial, input_channel), got {tuple(self.inputs.shape)}")
+        _, n_trials, n_inputs = self.inputs.shape
+        n_units, n_outputs = self.bias.numel(), self.output_bias.numel()
+        shapes: dict[str, tuple[int, ...]] = {
+            "initial_state": (n_trials, n_units),
+            "input_weight": (n_units, n_inputs),
+            "recurrent_weight": (n_units, n_units),
+            "bias": (n_units,),
+            "output_weight": (n_outputs, n_units),
+            "output_bias": (n_outputs,),
+        }
+        for name, shape in shapes.items():
+            tensor = getattr(self, name)
+            if tensor.shape != shape:
+                raise InputError(f"`{name}` must have shape {shape}, got {tuple(tensor.shape)}")
+            if tensor.dtype != self.inputs.dtype or tensor.device != self.inputs.device:
+                raise InputError(
+                    f"`{name}` must be {self.inputs.dtype} on {self.inputs.device} like `inputs`, got "
+                    f"{tensor.dtype} on {tensor.device}"
+                )
+        if isinstance(self.alpha, Tensor):
+            if self.alpha.shape not in ((), (n_units,)):
+                raise InputError(
+                    f"`alpha` must be one number or have shape {(n_units,)}, got {tuple(self.alpha.shape)}"
+                )
+        elif not 0 < self.alpha <= 1:
+            raise InputError(f"`alpha` must be above 0 and at most 1, got {self.alpha}")
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """What can carry a gradient, by name."""
+        every = {name: getattr(self, name) for name in TENSORS}
+        return {name: value for name, value in every.items() if isinstance(value, Tensor)}
+
+    def with_tensors(self, tensors: Mapping[str, Tensor]) -> ScanProblem:
+        """Return the same problem with other tensors."""
+        changes: dict[str, Any] = dict(tensors)
+        return dataclasses.replace(self, **changes)
+
+    @property
+    def has_leak(self) -> bool:
+        """Whether anything of the state before stays in the next one."""
+        return isinstance(self.alpha, Tensor) or self.alpha != 1
+
+    @property
+    def results(self) -> tuple[str, ...]:
+        """Names of the distinct arrays that are asked for: without current dynamics, states are rates."""
+        current = self.dynamics == "current"
+        rates = self.wants_rates or (self.wants_states and not current)
+        return ("outputs", *["rates"] * rates, *["states"] * (self.wants_states and current))
+
+    def materialised_noise(self) -> Tensor | None:
+        """Return the noise of (time, trial, unit), or None where there is none."""
+        if self.noise is None:
+            return None
+        n_trials, n_units = self.initial_state.shape
+        return self.noise.materialise((len(self.inputs), n_trials, n_units), self.first_step, self.bias)
+
+    def leaves_window(self, t: int) -> bool:
+        """Say whether the state before step ``t`` of this scan lies in an earlier window."""
+        step = self.first_step + t
+        return self.truncate is not None and step > 0 and step % self.truncate == 0
 
 
 TENSORS = (
@@ -74,16 +164,27 @@ TENSORS = (
     "bias",
     "output_weight",
     "output_bias",
+    "alpha",
 )
 """What of a problem can carry a gradient, in the order of its attributes."""
 
 
 class ScanResult(NamedTuple):
-    """Outputs, rates and states of a scan, each (time, trial, ·); for ``rate`` dynamics rates are states."""
+    """Outputs, rates and states of a scan, each (time, trial, ·).
+
+    Without current dynamics states are the rates. Both are None where the problem does not want them.
+    """
 
     outputs: Tensor
-    rates: Tensor
-    states: Tensor
+    rates: Tensor | None = None
+    states: Tensor | None = None
+
+    @classmethod
+    def of(cls, problem: ScanProblem, arrays: Iterable[Tensor]) -> ScanResult:
+        """Return the result whose distinct arrays are these, in the order of `ScanProblem.results`."""
+        found = dict(zip(problem.results, arrays, strict=True))
+        states = found.get("states") if problem.dynamics == "current" else found.get("rates")
+        return cls(found["outputs"], found.get("rates"), states)
 
 
 class Engine(Protocol):
@@ -96,3 +197,25 @@ class Engine(Protocol):
 
     def scan(self, problem: ScanProblem) -> ScanResult:
         """Run the network through all of time; the result is differentiable by torch."""
+
+
+def need_finite(tensor: Tensor, name: str) -> None:
+    """Refuse NaN and infinity, which would spread through all of the network.
+
+    Raises
+    ------
+    InputError
+        The sentence names the first place.
+    """
+    if tensor.is_meta or torch._C._are_functorch_transforms_active():
+        return
+    # A sum is quick and finite for all but huge numbers; only where it is not are the entries looked at.
+    if torch.isfinite(tensor.detach().sum()):
+        return
+    places = torch.nonzero(~torch.isfinite(tensor.detach()))
+    if len(places):
+        place = tuple(places[0].tolist())
+        raise InputError(
+            f"`{name}` must hold finite numbers, got {tensor[place].item()} at {list(place)}: "
+            "clean the data first"
+        )

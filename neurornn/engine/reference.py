@@ -25,28 +25,30 @@ class ReferenceEngine:
         p = problem
         f, alpha = p.activation, p.alpha
         drive = linear(p.inputs, p.input_weight, p.bias)
+        noise = p.materialised_noise()
         # Noise inside the nonlinearity belongs to the drive; only the current's is added after the leak.
-        outside = p.noise if p.dynamics == "current" else None
-        if p.noise is not None and outside is None:
-            drive = drive + p.noise
-        # unbind, not drive[t]: the backward pass of each indexing would fill all of (time, trial, unit).
-        drives = drive.unbind(0)
-        added = outside.unbind(0) if outside is not None else None
+        if noise is not None and p.dynamics != "current":
+            drive, noise = drive + noise, None
         recurrent = p.recurrent_weight.t()
         state = p.initial_state
         states: list[Tensor] = []
-        for t, driven in enumerate(drives):
+        # unbind, not drive[t]: the backward pass of each indexing would fill all of (time, trial, unit).
+        for t, driven in enumerate(drive.unbind(0)):
+            if p.leaves_window(t):
+                state = state.detach()
+            now = torch.addmm(driven, f(state) if p.dynamics == "current" else state, recurrent)
             if p.dynamics == "rate":
-                now = f(torch.addmm(driven, state, recurrent))
-                state = now if alpha == 1 else torch.lerp(state, now, alpha)
-            elif p.dynamics == "current":
-                now = torch.addmm(driven, f(state), recurrent)
-                state = now if alpha == 1 else torch.lerp(state, now, alpha)
-                state = state if added is None else state + added[t]
-            else:
-                now = torch.addmm(driven, state, recurrent)
-                state = f(now if alpha == 1 else torch.lerp(state, now, alpha))
+                now = f(now)
+            state = (1 - alpha) * state + alpha * now if p.has_leak else now
+            if p.dynamics == "leak_inside":
+                state = f(state)
+            if noise is not None:
+                state = state + noise[t]
             states.append(state)
         stacked = torch.stack(states) if states else p.initial_state.new_empty((0, *p.initial_state.shape))
         rates = f(stacked) if p.dynamics == "current" else stacked
-        return ScanResult(linear(rates, p.output_weight, p.output_bias), rates, stacked)
+        return ScanResult(
+            linear(rates, p.output_weight, p.output_bias),
+            rates if "rates" in p.results else None,
+            stacked if p.wants_states else None,
+        )

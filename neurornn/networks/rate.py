@@ -53,7 +53,7 @@ class RateRNN(nn.Module):
         at the edge between decay and chaos.
     trainable_initial_state : bool
         Whether the state before the first step is learned; otherwise it is zero.
-    engine : {"auto", "torch", "reference"}
+    engine : {"auto", "numba", "torch", "reference"}
         Which implementation of the scan over time; ``"auto"`` takes the fastest that can serve. It can be
         changed later, ``net.engine = "reference"``.
     seed : int
@@ -230,10 +230,9 @@ class RateRNN(nn.Module):
 
     @property
     def noise_generator(self) -> torch.Generator:
-        """The network's own noise stream, made from its seed on its device."""
-        device = self.recurrent_weight.device
-        if self._noise_generator is None or self._noise_generator.device != device:
-            self._noise_generator = seeding.torch_stream(self.seed, seeding.NOISE, device=device)
+        """The network's own noise stream, made from its seed: it gives each run of the network a key."""
+        if self._noise_generator is None:
+            self._noise_generator = seeding.torch_stream(self.seed, seeding.NOISE)
         return self._noise_generator
 
     def initial_state(self, n_trials: int) -> Tensor:
@@ -249,8 +248,11 @@ class RateRNN(nn.Module):
         *,
         generator: torch.Generator | None = None,
         teacher: Tensor | None = None,
+        return_rates: bool = True,
         return_states: bool = False,
-    ) -> tuple[Tensor, ...]:
+        truncate: int | None = None,
+        checkpoint_every: int | None = None,
+    ) -> tuple[Tensor, Tensor | None] | tuple[Tensor, Tensor | None, Tensor]:
         """Run the network over time.
 
         Parameters
@@ -263,30 +265,76 @@ class RateRNN(nn.Module):
             stream and eval mode has no noise.
         teacher : None
             Teacher forcing needs output feedback, which this network does not have.
+        return_rates : bool
+            Whether the rates are wanted; without them, and without a gradient, nothing of (trial, time, unit)
+            is held in memory.
         return_states : bool
             Whether the states come third.
+        truncate : int, optional
+            Truncated backpropagation: time is cut into windows of so many steps, and no gradient goes back
+            from one into the one before.
+        checkpoint_every : int, optional
+            Hold the activity of so many steps only, and compute it again for the gradient: for sequences that
+            memory would not hold, at the price of one more forward pass. The gradient is the same. Leave the
+            rates out too, or they are held whole.
 
         Returns
         -------
         outputs : Tensor, shape (trial, time, output_channel)
         rates : Tensor, shape (trial, time, unit)
+            None where they are not wanted.
         states : Tensor, shape (trial, time, state_variable)
             Only where asked for.
 
         Raises
         ------
         InputError
-            Where a shape, the dtype or the device does not fit.
+            Where a shape, the dtype or the device does not fit, an input is not a finite number, or the
+            engine that was asked for cannot serve.
         """
         if teacher is not None:
             raise InputError("`teacher` needs a network with output feedback, which this one does not have")
+        problem = self.scan_problem(
+            inputs,
+            initial_state,
+            generator=generator,
+            return_rates=return_rates,
+            return_states=return_states,
+            truncate=truncate,
+            checkpoint_every=checkpoint_every,
+        )
+        outputs, rates, states = engines.scan(problem, self.engine)
+        found = (
+            outputs.transpose(0, 1),
+            rates.transpose(0, 1) if return_rates and rates is not None else None,
+        )
+        return (*found, states.transpose(0, 1)) if return_states and states is not None else found
+
+    def scan_problem(
+        self,
+        inputs: Tensor,
+        initial_state: Tensor | None = None,
+        *,
+        generator: torch.Generator | None = None,
+        return_rates: bool = True,
+        return_states: bool = False,
+        truncate: int | None = None,
+        checkpoint_every: int | None = None,
+    ) -> engines.ScanProblem:
+        """Return the scan over time that `forward` runs: what an engine is given.
+
+        Parameters are those of `forward`.
+        """
         self._need_tensor(inputs, "inputs", ("trial", "time", self.input_size))
-        n_trials, n_steps = inputs.shape[:2]
+        n_trials = len(inputs)
         if initial_state is None:
             initial_state = self.initial_state(n_trials)
         else:
             self._need_tensor(initial_state, "initial_state", (n_trials, self.state_size))
-        problem = engines.ScanProblem(
+        for name, count in (("truncate", truncate), ("checkpoint_every", checkpoint_every)):
+            if count is not None:
+                need_count(count, name)
+        return engines.ScanProblem(
             inputs=inputs.transpose(0, 1),
             initial_state=initial_state,
             input_weight=self.input_weight,
@@ -297,23 +345,24 @@ class RateRNN(nn.Module):
             activation=self.activation,
             dynamics=self.dynamics,  # type: ignore[arg-type]
             alpha=self.alpha,
-            noise=self._draw_noise(n_steps, n_trials, generator),
+            noise=self._draw_noise(generator),
+            truncate=truncate,
+            checkpoint_every=checkpoint_every,
+            wants_rates=return_rates,
+            wants_states=return_states,
         )
-        result = engines.scan(problem, self.engine)
-        outputs, rates, states = (array.transpose(0, 1) for array in result)
-        return (outputs, rates, states) if return_states else (outputs, rates)
 
-    def _draw_noise(self, n_steps: int, n_trials: int, generator: torch.Generator | None) -> Tensor | None:
+    def example_inputs(self) -> Tensor:
+        """Return inputs of one trial and one step, shape (1, 1, input_channel)."""
+        return self.recurrent_weight.new_zeros((1, 1, self.input_size))
+
+    def _draw_noise(self, generator: torch.Generator | None) -> engines.Noise | None:
+        """Draw the key of a run's noise; the engine makes the numbers of it."""
         if self.noise_std == 0 or (generator is None and not self.training):
             return None
-        weight = self.recurrent_weight
-        noise = torch.randn(
-            (n_steps, n_trials, self.hidden_size),
-            generator=self.noise_generator if generator is None else generator,
-            device=weight.device,
-            dtype=weight.dtype,
-        )
-        return noise.mul_(self.noise_scale)
+        generator = self.noise_generator if generator is None else generator
+        key = torch.randint(2**63 - 1, (), generator=generator, device=generator.device)
+        return engines.Noise(int(key), self.noise_scale)
 
     # One step and its derivative ----------------------------------------------------------------------
 
@@ -411,6 +460,7 @@ class RateRNN(nn.Module):
                 f"`{name}` must be {weight.dtype} on {weight.device} like the network, got {tensor.dtype} on "
                 f"{tensor.device}: move one of them with .to(...)"
             )
+        engines.need_finite(tensor, name)
 
     def extra_repr(self) -> str:
         """Return the options that torch prints between the parentheses."""

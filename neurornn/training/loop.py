@@ -19,15 +19,12 @@ from tqdm.auto import tqdm
 from neurornn import files, seeding
 from neurornn.config import NetworkConfig, RecordingConfig, RunConfig, TaskConfig, TrainingConfig, write_toml
 from neurornn.networks import RateRNN, save_network
-from neurornn.numerics.threads import intra_op_threads
+from neurornn.numerics.threads import engines_alone
 from neurornn.tasks import TaskProtocol, describe, registered_name
 from neurornn.training.checkpoint import save_checkpoint
 from neurornn.training.losses import Batch
 from neurornn.training.run_directory import RunDirectory
 from neurornn.vocabulary import VERSION, InputError, RunFailure
-
-_SMALL_STEP = 2**19
-"""Products of a time step, hidden_size^2 * batch_size, up to which a second thread gains little."""
 
 METRICS = ("step", "loss", "gradient_norm", "evaluation_loss", "evaluation_score")
 
@@ -70,6 +67,8 @@ def train(
     normalise: str | None = None,
     evaluate_every: int | None = None,
     n_evaluation_trials: int | None = None,
+    truncate: int | None = None,
+    checkpoint_every: int | None = None,
     seed: int = 0,
     directory: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
@@ -90,8 +89,8 @@ def train(
     task : Task
         Registered or not.
     n_steps, batch_size, learning_rate : optional
-        Gradient steps, trials per step, Adam's step size. These and the next four are taken from
-        ``task.recipe`` where they are left out, or else from `neurornn.config.TrainingConfig`.
+        Gradient steps, trials per step, Adam's step size. These and the next ones, up to ``seed``, are taken
+        from ``task.recipe`` where they are left out, or else from `neurornn.config.TrainingConfig`.
     clip_norm : float, optional
         Largest global norm of the gradient; the default 1 keeps one rare trial from throwing the network out
         of its basin, 0 means no limit.
@@ -99,6 +98,12 @@ def train(
         Divide the loss by the number of entries with ``mask > 0`` (the default), or of all valid ones.
     evaluate_every, n_evaluation_trials : int, optional
         How often (100 steps by default), and on how many trials (256), to evaluate.
+    truncate : int, optional
+        Truncated backpropagation: time is cut into windows of so many steps, and no gradient goes back from
+        one into the one before. By default gradients go through the whole trial.
+    checkpoint_every : int, optional
+        For trials too long for memory: hold the activity of so many steps only, and compute it again for the
+        gradient, which is the same.
     seed : int
         Seed of the training and of the evaluation trials, independent streams.
     directory : path-like, optional
@@ -141,6 +146,8 @@ def train(
         "normalise": normalise,
         "evaluate_every": evaluate_every,
         "n_evaluation_trials": n_evaluation_trials,
+        "truncate": truncate,
+        "checkpoint_every": checkpoint_every,
         "seed": seed,
     }
     given = {name: value for name, value in given.items() if value is not None}
@@ -149,10 +156,9 @@ def train(
     state = _Training(network, task, config)
     if directory is not None:
         state.run = _begin_directory(directory, network, task, config, recording, overwrite)
-    state.evaluate()
-    threads = _threads(network, config)
     bar = tqdm(total=config.n_steps, desc="train", unit="step", disable=not progress)
-    with intra_op_threads(threads), bar:
+    with engines_alone(), bar:
+        state.evaluate()
         for k in range(1, config.n_steps + 1):
             state.advance()
             if k % config.evaluate_every == 0 or k == config.n_steps:
@@ -160,17 +166,6 @@ def train(
                 bar.set_postfix_str(state.summary(), refresh=False)
             bar.update()
     return state.finish()
-
-
-def _threads(network: RateRNN, config: TrainingConfig) -> int:
-    """Return how many threads an operation may use.
-
-    For 64 units and 64 trials a second thread shortens a step by an eighth on a quiet machine, and makes it
-    eight times as long on a busy one, where the threads wait for each other after each of a thousand
-    operations: small networks get one.
-    """
-    small = network.hidden_size**2 * config.batch_size <= _SMALL_STEP
-    return 1 if small else torch.get_num_threads()
 
 
 def need_matching(network: RateRNN, task: TaskProtocol) -> None:
@@ -228,7 +223,7 @@ class _Training:
         self.trial_stream = seeding.numpy_stream(config.seed, seeding.TRIALS, *position)
         held_out = seeding.numpy_stream(config.seed, seeding.EVALUATION)
         self.evaluation = self.batch(self.task.draw(config.n_evaluation_trials, held_out))
-        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=config.learning_rate)
+        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=config.learning_rate, fused=True)
         self.best_step = self.step
         self.best_weights = self.weights()
 
@@ -242,8 +237,14 @@ class _Training:
         """Take one gradient step."""
         network, config = self.network.train(), self.config
         batch = self.batch(self.task.draw(config.batch_size, self.trial_stream))
-        loss = batch.loss(network(batch.inputs)[0])
+        outputs = network(
+            batch.inputs,
+            return_rates=False,
+            truncate=config.truncate,
+            checkpoint_every=config.checkpoint_every,
+        )[0]
         self.optimizer.zero_grad()
+        loss = batch.loss(outputs)
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(network.parameters(), config.clip_norm or math.inf)
         row = {"step": self.step + 1, "loss": loss.item(), "gradient_norm": norm.item()}
@@ -268,7 +269,7 @@ class _Training:
     @torch.no_grad()
     def evaluate(self) -> None:
         """Measure the held-out loss and score, keep the weights where they are the best, and write."""
-        outputs = self.network.eval()(self.evaluation.inputs)[0]
+        outputs = self.network.eval()(self.evaluation.inputs, return_rates=False)[0]
         loss = float(self.evaluation.loss(outputs))
         if not math.isfinite(loss):
             self.stop_diverged("held-out loss", loss, self.step)

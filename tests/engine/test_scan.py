@@ -4,16 +4,22 @@ import pytest
 import torch
 
 from neurornn import InputError
-from neurornn.engine import DYNAMICS, ENGINES, ScanProblem, scan
-from neurornn.engine.problem import TENSORS
+from neurornn.engine import DYNAMICS, ENGINES, Noise, ScanProblem, scan
 from neurornn.networks import get_activation
 
+PER_UNIT = torch.tensor([0.1, 0.3, 0.5, 0.9, 1.0], dtype=torch.float64)
+DOUBLE = [name for name in ENGINES if name != "numba"]
+"""Engines that serve float64; the numba engine has tests of its own."""
 
-def make_problem(dynamics="rate", activation="tanh", alpha=0.3, noise=False, n_steps=6):
+
+def make_problem(dynamics="rate", activation="tanh", alpha=0.3, noise=False, n_steps=6, **options):
     generator = torch.Generator().manual_seed(0)
 
     def draw(*shape):
         return torch.randn(shape, generator=generator, dtype=torch.float64).requires_grad_()
+
+    if alpha == "per unit":
+        alpha = PER_UNIT.clone().requires_grad_()
 
     return ScanProblem(
         inputs=draw(n_steps, 3, 2),
@@ -26,16 +32,20 @@ def make_problem(dynamics="rate", activation="tanh", alpha=0.3, noise=False, n_s
         activation=get_activation(activation),
         dynamics=dynamics,
         alpha=alpha,
-        noise=draw(n_steps, 3, 5).detach() if noise else None,
+        noise=Noise(key=2**63 - 5, scale=0.7) if noise else None,
+        **options,
     )
 
 
 def step_loop(p):
     """The equations of the package, one step and one term at a time."""
     f, a, state = p.activation.function, p.alpha, p.initial_state
+    drawn = p.materialised_noise()
     outputs, rates, states = [], [], []
     for t in range(len(p.inputs)):
-        noise = p.noise[t] if p.noise is not None else 0
+        noise = drawn[t] if drawn is not None else 0
+        if p.truncate and t and t % p.truncate == 0:
+            state = state.detach()
         drive = p.inputs[t] @ p.input_weight.T + p.bias
         if p.dynamics == "rate":
             state = (1 - a) * state + a * f(state @ p.recurrent_weight.T + drive + noise)
@@ -50,13 +60,35 @@ def step_loop(p):
     return torch.stack(outputs), torch.stack(rates), torch.stack(states)
 
 
-@pytest.mark.parametrize("engine", ["auto", *ENGINES])
+@pytest.mark.parametrize("engine", ["auto", *DOUBLE])
 @pytest.mark.parametrize("dynamics", DYNAMICS)
 @pytest.mark.parametrize("activation", ["tanh", "relu", "softplus", "sigmoid"])
-@pytest.mark.parametrize(("alpha", "noise"), [(1.0, False), (0.3, True)])
+@pytest.mark.parametrize(
+    ("alpha", "noise"), [(1.0, False), (0.3, True), ("per unit", False), ("per unit", True)]
+)
 def test_a_scan_and_its_gradients_are_those_of_the_step_loop(engine, dynamics, activation, alpha, noise):
-    problem = make_problem(dynamics, activation, alpha, noise)
-    weights = [getattr(problem, name) for name in TENSORS]
+    assert_same(make_problem(dynamics, activation, alpha, noise), engine)
+
+
+@pytest.mark.parametrize("engine", DOUBLE)
+@pytest.mark.parametrize("dynamics", DYNAMICS)
+@pytest.mark.parametrize("alpha", [1.0, 0.3, "per unit"])
+@pytest.mark.parametrize("truncate", [1, 2, 4, 6, 9])
+def test_truncation_is_a_loop_that_detaches_between_windows(engine, dynamics, alpha, truncate):
+    assert_same(make_problem(dynamics, alpha=alpha, noise=True, truncate=truncate), engine)
+
+
+@pytest.mark.parametrize("engine", DOUBLE)
+@pytest.mark.parametrize("dynamics", DYNAMICS)
+@pytest.mark.parametrize("truncate", [None, 2, 3])
+@pytest.mark.parametrize("checkpoint_every", [1, 2, 4, 6, 9])
+def test_checkpointing_changes_nothing(engine, dynamics, truncate, checkpoint_every):
+    options = {"truncate": truncate, "checkpoint_every": checkpoint_every}
+    assert_same(make_problem(dynamics, alpha="per unit", noise=True, **options), engine)
+
+
+def assert_same(problem, engine):
+    """Compare results and gradients with those of the step loop, whatever pulls on which entry."""
     found, wanted = scan(problem, engine), step_loop(problem)
     generator = torch.Generator().manual_seed(1)
     loss = {"found": 0.0, "wanted": 0.0}
@@ -66,22 +98,23 @@ def test_a_scan_and_its_gradients_are_those_of_the_step_loop(engine, dynamics, a
         pull = torch.randn(ours.shape, generator=generator, dtype=torch.float64)
         loss["found"] = loss["found"] + (pull * ours).sum()
         loss["wanted"] = loss["wanted"] + (pull * theirs).sum()
-    ours = torch.autograd.grad(loss["found"], weights)
-    theirs = torch.autograd.grad(loss["wanted"], weights)
-    for name, one, other in zip(TENSORS, ours, theirs, strict=True):
+    tensors = problem.tensors
+    ours = torch.autograd.grad(loss["found"], tensors.values())
+    theirs = torch.autograd.grad(loss["wanted"], tensors.values())
+    for name, one, other in zip(tensors, ours, theirs, strict=True):
         torch.testing.assert_close(
             one, other, rtol=1e-10, atol=1e-11, msg=lambda text, name=name: name + text
         )
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", DOUBLE)
 @pytest.mark.parametrize("dynamics", DYNAMICS)
 def test_a_scan_of_no_steps_is_empty(engine, dynamics):
     outputs, rates, states = scan(make_problem(dynamics, n_steps=0), engine)
     assert (outputs.shape, rates.shape, states.shape) == ((0, 3, 4), (0, 3, 5), (0, 3, 5))
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", DOUBLE)
 def test_a_result_is_not_overwritten_by_a_later_scan(engine):
     problem = make_problem()
     first = scan(problem, engine)
@@ -113,7 +146,7 @@ def test_a_forced_engine_that_cannot_serve_says_why_and_auto_passes_it_by(monkey
         def scan(self, problem):
             pytest.fail("a refused problem was run")
 
-    monkeypatch.setattr("neurornn.engine.ENGINES", {"picky": Picky(), **ENGINES})
+    monkeypatch.setattr("neurornn.engine.choice.ENGINES", {"picky": Picky(), **ENGINES})
     with pytest.raises(
         InputError,
         match=r"engine 'picky' cannot serve this network: it serves float32 only; use engine='auto'",

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neurornn import InputError, RateRNN, seeding
+from neurornn.engine import Noise
 from neurornn.networks import ACTIVATIONS
 
 DYNAMICS = ["rate", "current", "leak_inside"]
@@ -111,7 +112,9 @@ def test_every_dynamics_is_the_equation_of_the_design(dynamics, activation, leak
     scale = noise_std
     if leak:
         scale *= np.sqrt(2 * net.alpha) if dynamics == "current" else np.sqrt(2 / net.alpha)
-    noise = scale * draw(5, 2, 4, seed=9).numpy()
+    # The generator gives a run its key; the numbers are the engine's.
+    key = int(torch.randint(2**63 - 1, (), generator=torch.Generator().manual_seed(9)))
+    noise = Noise(key, scale).materialise((5, 2, 4), 0, inputs).numpy()
     outputs, rates = net(inputs, generator=torch.Generator().manual_seed(9))
     wanted = scalar_loop(net, inputs.numpy(), noise)
     np.testing.assert_allclose(outputs.detach(), wanted[0], atol=1e-12)
@@ -274,7 +277,8 @@ def test_noise_inside_a_linear_region_has_variance_sigma_squared_too():
 
 def test_train_mode_has_noise_of_the_networks_own_stream_and_eval_mode_none():
     net, inputs = RateRNN(1, 4, 1, noise_std=0.5, seed=2), torch.zeros(3, 6, 1)
-    wanted = torch.randn(6, 3, 4, generator=seeding.torch_stream(2, seeding.NOISE)) * 0.5
+    key = int(torch.randint(2**63 - 1, (), generator=seeding.torch_stream(2, seeding.NOISE)))
+    wanted = Noise(key, 0.5).materialise((6, 3, 4), 0, inputs)
     first = net(inputs)[1]
     torch.testing.assert_close(first[:, 0], torch.tanh(wanted[0]))
     assert not torch.equal(net(inputs)[1], first)
@@ -424,7 +428,7 @@ def test_the_repr_tells_the_options():
         ({"dynamics": "rates"}, r"unknown dynamics 'rates': .*did you mean 'rate'\?"),
         ({"dynamics": "curent"}, r"did you mean 'current'\?"),
         ({"engine": "refrence"}, r"unknown engine 'refrence': .*did you mean 'reference'\?"),
-        ({"engine": "numba"}, r"unknown engine 'numba'"),
+        ({"engine": "cuda"}, r"unknown engine 'cuda'"),
         ({"seed": -1}, "`seed` must be a whole number of at least 0, got -1"),
         ({"seed": 1.5}, "`seed` must be a whole number"),
     ],
@@ -478,3 +482,49 @@ def test_a_step_from_a_state_of_another_size_is_refused(state, input, words):
     for method in (network.step, network.jacobian):
         with pytest.raises(InputError, match=words):
             method(torch.zeros(state), torch.zeros(input))
+
+
+def test_without_rates_the_outputs_are_the_same_and_none_takes_their_place():
+    net, inputs = RateRNN(2, 8, 1, seed=0), draw(3, 6, 2).float()
+    outputs, rates = net(inputs, return_rates=False)
+    assert rates is None
+    assert torch.equal(outputs, net(inputs)[0])
+    outputs, rates, states = net(inputs, return_rates=False, return_states=True)
+    assert rates is None
+    assert torch.equal(states, net(inputs)[1])
+
+
+@pytest.mark.parametrize("engine", ["auto", "torch", "reference"])
+def test_truncation_and_checkpointing_reach_the_engine(engine):
+    net, inputs = RateRNN(2, 8, 1, alpha=0.5, engine=engine, seed=0), draw(3, 7, 2).float()
+
+    def gradient(**options):
+        (found,) = torch.autograd.grad(net(inputs, **options)[0].sum(), net.recurrent_weight)
+        return found
+
+    whole = gradient()
+    # Rounding of float32, summed in another order.
+    torch.testing.assert_close(gradient(checkpoint_every=2), whole, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(gradient(truncate=7), whole)
+    assert not torch.allclose(gradient(truncate=2), whole, rtol=1e-2)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+def test_numbers_that_are_none_are_refused_by_their_place(bad):
+    net, inputs = RateRNN(2, 4, 1), torch.zeros(3, 5, 2)
+    inputs[1, 4, 0] = bad
+    with pytest.raises(
+        InputError, match=rf"`inputs` must hold finite numbers, got {bad} at \[1, 4, 0\]: clean"
+    ):
+        net(inputs)
+    with pytest.raises(InputError, match=r"`initial_state` must hold finite numbers, got .* at \[0, 3\]"):
+        net(torch.zeros(3, 5, 2), torch.tensor([0, 0, 0, bad]).expand(3, 4))
+    # A sum beyond float32's range is no reason to refuse numbers within it.
+    assert net(torch.full((3, 5, 2), 3e38))[0].isfinite().all()
+
+
+@pytest.mark.parametrize("name", ["truncate", "checkpoint_every"])
+@pytest.mark.parametrize("value", [0, -1, 2.5, True])
+def test_lengths_of_windows_and_segments_are_whole_numbers(name, value):
+    with pytest.raises(InputError, match=rf"`{name}` must be a whole number of at least 1, got {value}"):
+        RateRNN(1, 4, 1)(torch.zeros(1, 2, 1), **{name: value})

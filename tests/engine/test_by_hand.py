@@ -1,4 +1,4 @@
-"""The torch engine where it differs from autograd's loop: what it keeps, shares, refuses and passes on."""
+"""Gradients by hand where they differ from autograd's loop: what is kept, shared, refused and passed on."""
 
 import dataclasses
 
@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from neurornn import RateRNN
 from neurornn.engine import DYNAMICS, ScanProblem, scan
-from neurornn.engine.problem import TENSORS
 from neurornn.networks import get_activation
 
 
@@ -39,7 +38,7 @@ def make_problem(
 
 
 def tensors(problem):
-    return [getattr(problem, name) for name in TENSORS]
+    return list(problem.tensors.values())
 
 
 def gradients(problem, engine, loss=lambda result: result.outputs.square().sum()):
@@ -47,7 +46,7 @@ def gradients(problem, engine, loss=lambda result: result.outputs.square().sum()
 
 
 def assert_same(ours, theirs, **tolerance):
-    for name, one, other in zip(TENSORS, ours, theirs, strict=True):
+    for name, one, other in zip(NAMES, ours, theirs, strict=True):
         if one is None or other is None:
             # A gradient that is nothing and one that is zero say the same.
             assert all(own is None or not own.any() for own in (one, other)), name
@@ -55,6 +54,7 @@ def assert_same(ours, theirs, **tolerance):
             torch.testing.assert_close(one, other, **tolerance, msg=lambda text, name=name: name + text)
 
 
+NAMES = list(make_problem().tensors)
 EXACT = {"rtol": 1e-10, "atol": 1e-11}
 """float64 after a few steps: sums in another order, nothing else."""
 
@@ -88,7 +88,7 @@ def test_gradients_are_central_differences(dynamics):
     problem = make_problem(dynamics, "softplus")
 
     def run(*values):
-        return tuple(scan(dataclasses.replace(problem, **dict(zip(TENSORS, values, strict=True))), "torch"))
+        return tuple(scan(problem.with_tensors(dict(zip(NAMES, values, strict=True))), "torch"))
 
     assert torch.autograd.gradcheck(run, tensors(problem), eps=1e-6, atol=1e-6)
 
@@ -98,7 +98,7 @@ def test_second_derivatives_are_right_too(dynamics):
     problem = make_problem(dynamics, "tanh", sizes=(3, 2, 1, 3, 1))
 
     def run(*values):
-        return scan(dataclasses.replace(problem, **dict(zip(TENSORS, values, strict=True))), "torch").outputs
+        return scan(problem.with_tensors(dict(zip(NAMES, values, strict=True))), "torch").outputs
 
     assert torch.autograd.gradgradcheck(run, tensors(problem), eps=1e-6, atol=1e-5)
 
@@ -189,14 +189,14 @@ def test_changing_a_result_in_place_is_noticed():
         loss.backward()
 
 
-@pytest.mark.parametrize("needing", TENSORS)
+@pytest.mark.parametrize("needing", NAMES)
 def test_only_what_needs_a_gradient_gets_one(needing):
     base = make_problem()
-    frozen = {name: getattr(base, name).detach() for name in TENSORS if name != needing}
+    frozen = {name: getattr(base, name).detach() for name in NAMES if name != needing}
     problem = dataclasses.replace(base, **frozen)
     loss = scan(problem, "torch").outputs.square().sum()
     (found,) = torch.autograd.grad(loss, getattr(problem, needing))
-    torch.testing.assert_close(found, gradients(base, "reference")[TENSORS.index(needing)], **EXACT)
+    torch.testing.assert_close(found, gradients(base, "reference")[NAMES.index(needing)], **EXACT)
 
 
 def test_without_gradients_nothing_is_recorded():

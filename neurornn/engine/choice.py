@@ -1,0 +1,150 @@
+"""Which engine runs a scan, and why the faster ones do not."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from neurornn.engine import checkpointing, fused
+from neurornn.engine.numba_engine import NumbaEngine
+from neurornn.engine.problem import Engine, ScanProblem, ScanResult
+from neurornn.engine.reference import ReferenceEngine
+from neurornn.engine.torch_engine import TorchEngine
+from neurornn.vocabulary import InputError, need_choice
+
+ENGINES: dict[str, Engine] = {
+    engine.name: engine for engine in (NumbaEngine(), TorchEngine(), ReferenceEngine())
+}
+"""Every engine by its name, the fastest first."""
+
+
+def need_engine(name: str) -> str:
+    """Return an engine's name, refusing one that does not exist."""
+    return need_choice(name, "engine", ("auto", *ENGINES))
+
+
+def scan(problem: ScanProblem, engine: str = "auto") -> ScanResult:
+    """Run a problem on the named engine, or on the fastest that can serve it.
+
+    Raises
+    ------
+    InputError
+        Where the named engine does not exist or cannot serve; the sentence says why.
+    """
+    need_engine(engine)
+    if problem.checkpoint_every is not None:
+        return checkpointing.scan_in_segments(problem, lambda segment: scan(segment, engine))
+    refusals = _refusals(problem, engine)
+    chosen = next((name for name, reason in refusals.items() if reason is None), None)
+    if chosen is None:
+        raise InputError(
+            f"engine {engine!r} cannot serve this network: {refusals[engine]}; use engine='auto'"
+        )
+    _say_once_that_numba_is_missing(refusals)
+    return ENGINES[chosen].scan(problem)
+
+
+def _refusals(problem: ScanProblem, engine: str) -> dict[str, str | None]:
+    """Return for each engine, up to the one that serves, why it does not; None where it does."""
+    if engine != "auto":
+        return {engine: _refusal(ENGINES[engine], problem)}
+    found: dict[str, str | None] = {}
+    for name, own in ENGINES.items():
+        found[name] = _refusal(own, problem)
+        if found[name] is None:
+            break
+    return found
+
+
+def _refusal(engine: Engine, problem: ScanProblem) -> str | None:
+    switched = os.environ.get(fused.SWITCH, "")
+    if switched:
+        need_choice(switched, f"engine in the environment variable {fused.SWITCH}", ("auto", *ENGINES))
+        names = list(ENGINES)
+        if switched != "auto" and names.index(engine.name) < names.index(switched):
+            return f"the environment variable {fused.SWITCH}={switched} switches it off"
+    return engine.reason_to_refuse(problem)
+
+
+_said: set[str] = set()
+
+
+def _say_once_that_numba_is_missing(refusals: dict[str, str | None]) -> None:
+    """Warn, the first time, where another engine serves only because numba does not work here."""
+    reason = refusals.get("numba")
+    if reason is not None and reason == fused.reason_not_to_compile() and reason not in _said:
+        _said.add(reason)
+        warnings.warn(
+            f"the torch engine serves instead of the faster numba engine: {reason}",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+
+
+class Explainable(Protocol):
+    """A network whose scan an engine runs."""
+
+    engine: str
+
+    def scan_problem(
+        self, inputs: Tensor, initial_state: Tensor | None = None, **options: Any
+    ) -> ScanProblem:
+        """Return the scan that `forward` would run."""
+
+    def example_inputs(self) -> Tensor:
+        """Return inputs of one trial and one step."""
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Which engine runs a network, and why the faster ones do not.
+
+    Attributes
+    ----------
+    engine : str or None
+        The one that was chosen; None where the one that was asked for cannot serve.
+    refusals : dict
+        By name, why each faster engine, or the one that was asked for, does not serve.
+    """
+
+    engine: str | None
+    refusals: dict[str, str]
+
+    def __str__(self) -> str:
+        first = f"{self.engine} runs this network" if self.engine else "no engine runs this network"
+        return "\n".join([first, *(f"{name} does not: {reason}" for name, reason in self.refusals.items())])
+
+
+def explain(network: Explainable, inputs: Tensor | None = None, **options: Any) -> Explanation:
+    """Say which engine runs a network, and why the faster ones do not.
+
+    Parameters
+    ----------
+    network : RateRNN
+        As it is now: its dtype, device, and train or eval mode.
+    inputs : Tensor, shape (trial, time, input_channel), optional
+        What it would be run on; one step of zeros by default.
+    **options
+        As for the network's ``forward``.
+
+    Returns
+    -------
+    Explanation
+        Prints as sentences.
+
+    Examples
+    --------
+    >>> from neurornn import RateRNN
+    >>> print(explain(RateRNN(1, 8, 1, activation=lambda u: u.sin())))
+    torch runs this network
+    numba does not: its kernel has the activations 'tanh', 'relu', 'softplus', 'sigmoid', not a callable
+    """
+    if inputs is None:
+        inputs = network.example_inputs()
+    refusals = _refusals(network.scan_problem(inputs, **options), need_engine(network.engine))
+    chosen = next((name for name, reason in refusals.items() if reason is None), None)
+    return Explanation(chosen, {name: reason for name, reason in refusals.items() if reason is not None})

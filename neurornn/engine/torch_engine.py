@@ -1,0 +1,240 @@
+"""The torch engine: the two passes of backpropagation through time in torch's own operations.
+
+Autograd records and replays several operations per step; here each step costs one matrix product and three
+elementwise operations each way, and the gradient of each weight is a single product over time and trials.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn.functional import linear
+
+from neurornn.engine import by_hand
+from neurornn.engine.problem import ElementwiseFunction, ScanProblem, ScanResult
+from neurornn.numerics.threads import engine_threads, intra_op_threads
+
+_SMALL_STEP = 2**19
+"""Products of a time step, units^2 * trials, up to which a second thread gains little."""
+
+
+class TorchEngine:
+    """The scan with gradients derived by hand; any dtype, device and activation."""
+
+    name = "torch"
+
+    def reason_to_refuse(self, problem: ScanProblem) -> str | None:
+        """Refuse what only autograd can follow, rather than give a gradient that lacks something."""
+        if _has_parameters(problem.activation, problem.bias):
+            return "the activation has trainable parameters of its own"
+        return by_hand.reason_to_refuse()
+
+    def scan(self, problem: ScanProblem) -> ScanResult:
+        """Run the network through all of time."""
+        return by_hand.scan_by_hand(self, problem)
+
+    def forward(self, problem: ScanProblem, keep: bool) -> tuple[dict[str, Tensor], list[Tensor]]:
+        """Return the results by name, and what the backward pass wants."""
+        with intra_op_threads(_threads(problem)):
+            return _forward(problem)
+
+    def backward(
+        self,
+        problem: ScanProblem,
+        kept: Sequence[Tensor],
+        arriving: by_hand.Arriving,
+        needs: Callable[[str], bool],
+    ) -> dict[str, Tensor]:
+        """Return the gradients of the tensors that need one, by name."""
+        with intra_op_threads(_threads(problem)):
+            return _backward(problem, kept, arriving, needs)
+
+
+def _threads(problem: ScanProblem) -> int:
+    """Return how many threads an operation may use.
+
+    For 64 units and 64 trials a second thread shortens a step by an eighth on a quiet machine, and makes it
+    eight times as long on a busy one, where the threads wait for each other after each of a thousand
+    operations: in training, where all else has one thread, small networks have one too.
+    """
+    n_trials, n_units = problem.initial_state.shape
+    small = n_units**2 * n_trials <= _SMALL_STEP
+    return torch.get_num_threads() if small else engine_threads()
+
+
+_INTO: dict[str, Callable[..., Tensor]] = {
+    "tanh": torch.tanh,
+    "sigmoid": torch.sigmoid,
+    "relu": lambda source, out: torch.clamp_min(source, 0, out=out),
+}
+"""Activations that can write into a given tensor."""
+
+
+def _apply(activation: ElementwiseFunction, source: Tensor, out: Tensor) -> None:
+    """Write f(source) into ``out``, which may be ``source`` itself."""
+    into = _INTO.get(activation.name)
+    if into is None:
+        out.copy_(activation(source))
+    else:
+        into(source, out=out)
+
+
+def _has_parameters(activation: ElementwiseFunction, like: Tensor) -> bool:
+    """Say whether the value of f needs a gradient although what it is applied to does not."""
+    if activation.name in _SLOPE_FROM_VALUE:
+        return False
+    with torch.enable_grad():
+        return activation(like.new_zeros(1)).requires_grad
+
+
+_SLOPE_FROM_VALUE: dict[str, Callable[[Tensor], Tensor]] = {
+    "tanh": lambda value: value.square().neg_().add_(1),
+    "sigmoid": lambda value: value * (1 - value),
+    "relu": lambda value: (value > 0).to(value.dtype),
+    # 1 - exp(-f), but exactly 1 where torch's softplus is linear.
+    "softplus": lambda value: value.neg().expm1_().neg_().masked_fill_(value > 20, 1),
+}
+"""f'(u) from f(u), as a new tensor, of activations for which u itself need not be kept."""
+
+
+def _told_by_value(problem: ScanProblem) -> bool:
+    """Say whether f(u) alone is kept, and u not."""
+    # Where the leak stands around u, the leak's own gradient is made of it.
+    leak_needs_it = problem.dynamics != "rate" and isinstance(problem.alpha, Tensor)
+    return problem.activation.name in _SLOPE_FROM_VALUE and not leak_needs_it
+
+
+def _forward(problem: ScanProblem) -> tuple[dict[str, Tensor], list[Tensor]]:
+    f, alpha, dynamics, leak = problem.activation, problem.alpha, problem.dynamics, problem.has_leak
+    state, known = problem.initial_state, _told_by_value(problem)
+    drive = linear(problem.inputs, problem.input_weight, problem.bias)
+    noise = problem.materialised_noise()
+    if noise is not None and dynamics != "current":
+        drive, noise = drive.add_(noise), None
+    # The drive's memory is used again for what it turns into, where nothing needs the drive any more.
+    if dynamics == "current":
+        states, rates = drive, torch.empty_like(drive)
+    else:
+        states = drive if known and (not leak or dynamics == "leak_inside") else torch.empty_like(drive)
+        rates = states
+    recurrent = problem.recurrent_weight.t()
+    seen = f(state) if dynamics == "current" else state
+    for t, (driven, now, rate) in enumerate(
+        zip(drive.unbind(), states.unbind(), rates.unbind(), strict=True)
+    ):
+        driven.addmm_(seen, recurrent)
+        if dynamics == "rate" and not leak:
+            _apply(f, driven, out=now)
+        elif dynamics == "rate":
+            value = driven if known else torch.empty_like(driven)
+            _apply(f, driven, out=value)
+            torch.lerp(state, value, alpha, out=now)
+        else:
+            if leak:
+                torch.lerp(state, driven, alpha, out=driven)
+            if noise is not None:
+                driven += noise[t]
+            _apply(f, driven, out=rate)
+        state, seen = now, rate
+    outputs = linear(rates, problem.output_weight, problem.output_bias)
+    # From what the slope of f is told later: its value, or what it was applied to.
+    hidden = drive if not known or (dynamics == "rate" and leak) else rates
+    return {"outputs": outputs, "rates": rates, "states": states}, [rates, hidden]
+
+
+def _backward(
+    problem: ScanProblem,
+    kept: Sequence[Tensor],
+    arriving: by_hand.Arriving,
+    needs: Callable[[str], bool],
+) -> dict[str, Tensor]:
+    rates, hidden = kept
+    f, alpha, dynamics, leak = problem.activation, problem.alpha, problem.dynamics, problem.has_leak
+    recurrent_weight, first = problem.recurrent_weight, problem.initial_state
+    at_outputs, at_rates, at_states = (arriving.get(name) for name in ("outputs", "rates", "states"))
+    n_steps, n_trials, n_units = rates.shape
+    slope = _SLOPE_FROM_VALUE[f.name](hidden) if _told_by_value(problem) else f.derivative(hidden)
+    pull = _leak_pull(problem, rates, hidden) if needs("alpha") else None
+    at_alpha = rates.new_zeros(n_units)
+
+    # Each step's K takes the place of its slope, which nothing needs after that step.
+    onward: Tensor | None = None
+    carried: Tensor | None = None
+    for t in range(n_steps - 1, -1, -1):
+        # Into a tensor of our own: what arrives may be shared and is never written to.
+        gradient = torch.mm(at_outputs[t], problem.output_weight) if at_outputs is not None else None
+        if at_rates is not None:
+            gradient = at_rates[t].clone() if gradient is None else gradient.add_(at_rates[t])
+        if gradient is None:
+            gradient = rates.new_zeros((n_trials, n_units))
+        if onward is not None:
+            gradient.addmm_(onward, recurrent_weight)
+        if dynamics == "current":
+            gradient.mul_(slope[t])
+            if at_states is not None:
+                gradient.add_(at_states[t])
+        if carried is not None and leak:
+            _add_scaled(gradient, carried, 1 - alpha)
+        if dynamics == "leak_inside":
+            gradient.mul_(slope[t])
+        if pull is not None:
+            at_alpha += (gradient * pull[t]).sum(0)
+        carried, step = gradient, slope[t]
+        if dynamics == "rate":
+            step.mul_(gradient)
+        else:
+            step.copy_(gradient)
+        if leak:
+            step.mul_(alpha)
+        onward = step
+        if problem.leaves_window(t):
+            carried = onward = None
+
+    flat = slope.flatten(0, 1)
+    found: dict[str, Tensor] = {}
+    if needs("inputs"):
+        found["inputs"] = torch.matmul(slope, problem.input_weight)
+    if needs("initial_state"):
+        if onward is None or carried is None:
+            found["initial_state"] = torch.zeros_like(first)
+        else:
+            through = torch.mm(onward, recurrent_weight)
+            through = through * f.derivative(first) if dynamics == "current" else through
+            found["initial_state"] = through + carried * (1 - alpha)
+    if needs("input_weight"):
+        found["input_weight"] = flat.t() @ problem.inputs.flatten(0, 1)
+    if needs("recurrent_weight"):
+        before = f(first) if dynamics == "current" else first
+        found["recurrent_weight"] = (flat[n_trials:].t() @ rates[:-1].flatten(0, 1)).addmm_(
+            slope[0].t(), before
+        )
+    if needs("bias"):
+        found["bias"] = flat.sum(0)
+    if isinstance(alpha, Tensor) and needs("alpha"):
+        found["alpha"] = at_alpha.sum_to_size(alpha.shape)
+    if at_outputs is not None:
+        pulled = at_outputs.flatten(0, 1)
+        if needs("output_weight"):
+            found["output_weight"] = pulled.t() @ rates.flatten(0, 1)
+        if needs("output_bias"):
+            found["output_bias"] = pulled.sum(0)
+    return found
+
+
+def _add_scaled(total: Tensor, term: Tensor, factor: float | Tensor) -> None:
+    """Add a term times a number for all units, or for each."""
+    if isinstance(factor, Tensor):
+        total.addcmul_(term, factor)
+    else:
+        total.add_(term, alpha=factor)
+
+
+def _leak_pull(problem: ScanProblem, rates: Tensor, hidden: Tensor) -> Tensor:
+    """Return how the state moves as the leak grows, (time, trial, unit): its move in a step over alpha."""
+    moved = rates if problem.dynamics == "rate" else hidden
+    states = hidden if problem.dynamics == "current" else rates
+    noise = problem.materialised_noise() if problem.dynamics == "current" else None
+    moved = moved if noise is None else moved - noise
+    return (moved - torch.cat([problem.initial_state[None], states[:-1]])) / problem.alpha

@@ -1,0 +1,126 @@
+"""Which engine is chosen, what is said about the others, and that the documentation's table is true."""
+
+import dataclasses
+import pathlib
+
+import pytest
+import torch
+
+import neurornn as nr
+from neurornn import InputError, RateRNN
+from neurornn.engine import ENGINES, explain
+
+TABLE = pathlib.Path(__file__).parents[2] / "docs" / "engines.md"
+
+
+def test_the_fastest_engine_is_chosen_and_nothing_needs_a_reason():
+    found = explain(RateRNN(1, 4, 1))
+    assert (found.engine, found.refusals) == ("numba", {})
+    assert str(found) == "numba runs this network"
+    assert nr.engine.explain is explain
+
+
+def test_every_faster_engine_gets_its_reason():
+    net = RateRNN(1, 4, 1, activation=torch.nn.PReLU(dtype=torch.float64), dtype=torch.float64)
+    found = explain(net)
+    assert found.engine == "reference"
+    assert "numba does not: its kernel has the activations" in str(found)
+    assert "torch does not: the activation has trainable parameters of its own" in str(found)
+
+
+def test_an_engine_that_was_asked_for_is_explained_too():
+    assert str(explain(RateRNN(1, 4, 1, engine="torch"))) == "torch runs this network"
+    found = explain(RateRNN(1, 4, 1, engine="numba", dtype=torch.float64))
+    assert found.engine is None
+    assert str(found) == (
+        "no engine runs this network\nnumba does not: it serves float32 only, and `inputs` is float64"
+    )
+
+
+def test_it_is_asked_with_the_inputs_that_are_meant():
+    net = RateRNN(2, 4, 1)
+    assert explain(net, torch.zeros(3, 5, 2), return_states=True).engine == "numba"
+    with pytest.raises(InputError, match=r"`inputs` must have shape \(trial, time, 2\), got \(3, 5, 1\)"):
+        explain(net, torch.zeros(3, 5, 1))
+
+
+@pytest.mark.parametrize(
+    ("switch", "chosen"), [("torch", "torch"), ("reference", "reference"), ("auto", "numba"), ("", "numba")]
+)
+def test_the_environment_switches_faster_engines_off(monkeypatch, switch, chosen):
+    monkeypatch.setenv("NEURORNN_ENGINE", switch)
+    found = explain(RateRNN(1, 4, 1))
+    assert found.engine == chosen
+    for reason in found.refusals.values():
+        assert reason == f"the environment variable NEURORNN_ENGINE={switch} switches it off"
+
+
+def test_what_is_switched_off_cannot_be_forced(monkeypatch):
+    monkeypatch.setenv("NEURORNN_ENGINE", "torch")
+    net = RateRNN(1, 4, 1, engine="numba")
+    with pytest.raises(
+        InputError, match=r"cannot serve this network: the environment variable NEURORNN_ENGINE=torch"
+    ):
+        net(torch.zeros(1, 2, 1))
+
+
+def test_an_unknown_name_in_the_environment_is_told(monkeypatch):
+    monkeypatch.setenv("NEURORNN_ENGINE", "tirch")
+    with pytest.raises(
+        InputError, match=r"environment variable NEURORNN_ENGINE.*'tirch'.*did you mean 'torch'\?"
+    ):
+        RateRNN(1, 4, 1)(torch.zeros(1, 2, 1))
+
+
+def problem_for(option):
+    """Return the scan of a network with the option of a row of the table."""
+    float32, inputs = {"dtype": torch.float32}, torch.zeros(2, 3, 1)
+    networks = {
+        "tanh, ReLU, softplus, sigmoid": {},
+        "any other elementwise activation": {"activation": torch.sin},
+        "an activation with parameters of its own": {"activation": torch.nn.PReLU()},
+        'dynamics "rate", "current"': {"dynamics": "current"},
+        'dynamics "leak_inside"': {"dynamics": "leak_inside"},
+        "leak, recurrent noise": {"alpha": 0.2, "noise_std": 0.1},
+        "float32 on the CPU": {},
+        "float64": {"dtype": torch.float64},
+        "truncation, checkpointing": {},
+    }
+    if option == "a leak for each unit":
+        base = RateRNN(1, 4, 1).scan_problem(inputs)
+        return dataclasses.replace(base, alpha=torch.rand(4))
+    if option == "a trainable leak":
+        base = RateRNN(1, 4, 1).scan_problem(inputs)
+        return dataclasses.replace(base, alpha=torch.rand(4, requires_grad=True))
+    if option == "CUDA and other devices":
+        net = RateRNN(1, 4, 1, device="meta")
+        return net.scan_problem(torch.zeros(2, 3, 1, device="meta"))
+    net = RateRNN(1, 4, 1, **{**float32, **networks[option]}).train()
+    extra = {"truncate": 2} if option.startswith("truncation") else {}
+    return net.scan_problem(inputs.to(net.bias.dtype), **extra)
+
+
+def rows():
+    for line in TABLE.read_text().splitlines():
+        cells = [cell.strip().replace("`", "") for cell in line.strip("|").split("|")]
+        if len(cells) == 4 and set(cells[1:]) <= {"yes", "no"}:
+            yield cells
+
+
+@pytest.mark.parametrize(
+    "row",
+    [row for row in rows() if not row[0].startswith(("torch.func", "autocast"))],
+    ids=lambda row: row[0],
+)
+def test_the_table_of_options_and_engines_is_true(row):
+    option, *answers = row
+    problem = problem_for(option)
+    for name, answer in zip(("numba", "torch", "reference"), answers, strict=True):
+        assert (ENGINES[name].reason_to_refuse(problem) is None) == (answer == "yes"), name
+
+
+def test_the_table_has_the_rows_that_only_the_reference_engine_serves():
+    found = {row[0]: row[1:] for row in rows()}
+    assert len(found) == 14
+    assert found["torch.func, vmap"] == ["no", "no", "yes"]
+    assert found["autocast"] == ["no", "no", "yes"]
