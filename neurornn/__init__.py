@@ -15,7 +15,7 @@ from neurornn.training import train
 from neurornn.vocabulary import VERSION as __version__
 
 if TYPE_CHECKING:
-    from neurornn import analysis, plots, tasks, testing
+    from neurornn import analysis, engine, plots, tasks, testing
     from neurornn.activity import condition_average
     from neurornn.files import CorruptFile
     from neurornn.networks import (
@@ -42,6 +42,7 @@ __all__ = [
     "analyze",
     "build_network",
     "condition_average",
+    "engine",
     "load",
     "load_network",
     "load_run",
@@ -58,7 +59,7 @@ __all__ = [
 ]
 
 # What is looked up when it is first asked for, so that importing the package costs little more than torch.
-_ROOMS = ("analysis", "plots", "tasks", "testing")
+_ROOMS = ("analysis", "engine", "plots", "tasks", "testing")
 _HOMES = {
     "CorruptFile": "files",
     "InputError": "vocabulary",

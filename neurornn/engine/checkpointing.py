@@ -59,8 +59,9 @@ class _Segments(torch.autograd.Function):
             result = scan(_segment(problem, first, state))
             for name, parts in found.items():
                 parts.append(getattr(result, name))
-            # A copy: a view would keep all of the segment alive.
+            # A copy, since a view would keep all of the segment alive; and gone before the next one is made.
             state = result.states[-1].clone()
+            del result
         ctx.problem, ctx.scan = problem, scan
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(*tensors, *starts[1:])
@@ -115,6 +116,8 @@ class _Segments(torch.autograd.Function):
                 at_inputs.append(found.pop("inputs"))
             for name, own in found.items():
                 total[name] = total[name] + own if name in total else own
+            # The segment's activity goes before the next one's is computed.
+            del result, pairs, derived, found
         if at_inputs:
             total["inputs"] = torch.cat(at_inputs[::-1])
         if at_state is not None:

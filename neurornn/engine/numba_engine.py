@@ -97,6 +97,7 @@ def _forward(problem: ScanProblem, keep: bool) -> tuple[dict[str, Tensor], list[
         layout.along_units(problem.alpha, n_units),
         layout.along_units(0.0 if noise is None else noise.scale, n_units),
         key,
+        first_rate.new_empty((rows, width) if form.noisy else (0, 0)),
         readout,
         rates,
         others,

@@ -105,20 +105,34 @@ def forward_kernel(form: Form) -> Any:
     - ``slices``: the first one, the one after the last, and the trials in each
     - ``inputs`` (time, trial, input_channel); ``first_state``, ``first_rate`` (trial, unit)
     - ``panels`` of the recurrent and input weights and the bias; ``alpha``, ``scale`` (unit,)
-    - ``key``: low and high word of the noise's key, and the number of the first step
+    - ``key``: low and high word of the noise's key, and the number of the first step; ``normals`` (trial,
+      unit) takes the noise of a step
     - ``readout``: panels of the output weight and bias
     - ``rates`` (slot, trial, unit): as many slots as steps, or two that are used in turn
     - ``others`` (slot, trial, unit): as many as steps or one; what `forward_tile` says
     - ``outputs`` (time, trial, output_channel)
     """
-    text, current = f"{form} {_SOURCES}", form.dynamics == "current"
+    text, current, noisy = f"{form} {_SOURCES}", form.dynamics == "current", form.noisy
 
     @_compiled(
         f"the forward pass of {form} networks",
-        *(_THREE, _STRIDED, _MATRIX, _MATRIX, _CUBE, _VECTOR, _VECTOR, _THREE, _CUBE, _CUBE, _CUBE, _CUBE),
+        *(_THREE, _STRIDED, _MATRIX, _MATRIX, _CUBE, _VECTOR, _VECTOR, _THREE, _MATRIX, _CUBE, _CUBE, _CUBE),
+        _CUBE,
     )
     def forward(
-        slices, inputs, first_state, first_rate, panels, alpha, scale, key, readout, rates, others, outputs
+        slices,
+        inputs,
+        first_state,
+        first_rate,
+        panels,
+        alpha,
+        scale,
+        key,
+        normals,
+        readout,
+        rates,
+        others,
+        outputs,
     ):
         n_steps, n_trials, n_inputs = inputs.shape
         n_slots, _, width = rates.shape
@@ -136,6 +150,11 @@ def forward_kernel(form: Form) -> Any:
                 x = _address(inputs) + t * inputs.strides[0]
                 rate = _address(rates) + (t % n_slots) * rate_step
                 other = _address(others) + t * other_step
+                if noisy:
+                    for b in range(begin, end, ROWS):
+                        for j in range(0, width, LANES):
+                            here = _address(normals) + 4 * (b * width + j)
+                            normal_tile(text, 1, (key[0], key[1], key[2] + t, b, j, here, width))
                 for j in range(0, width, PANEL):
                     panel = _address(panels) + 4 * j * depth
                     for b in range(begin, end, ROWS):
@@ -143,7 +162,7 @@ def forward_kernel(form: Form) -> Any:
                         tile = (
                             seen + 4 * b * width, width, n_units, x + 4 * b * row, row, n_inputs,
                             panel, PANEL, previous + here, _address(alpha) + 4 * j, rate + here, other + here,
-                            _address(scale) + 4 * j, key[0], key[1], key[2] + t, b, j,
+                            _address(normals) + here, _address(scale) + 4 * j,
                         )  # fmt: skip
                         if j + PANEL <= width:
                             forward_tile(text, 2, tile)

@@ -121,11 +121,10 @@ class Tile:
                 self.sums[row][v].set(value + memory.read(begin, v, value.lanes))
 
     def each(self, width: Any) -> Any:
-        """Yield row, register, distance of the row in memory, and sum."""
-        for row, sums in enumerate(self.sums):
-            begin = self.builder.mul(INDEX(row), width)
-            for v, total in enumerate(sums):
-                yield row, v, begin, total.get()
+        """Yield row, register, distance of the row in memory, and sum, one register's rows after another."""
+        for v in range(len(self.sums[0])):
+            for row, sums in enumerate(self.sums):
+                yield row, v, self.builder.mul(INDEX(row), width), sums[v].get()
 
 
 def _callable_by_numba(parameters: str) -> Callable[[Callable[..., None]], Any]:
@@ -154,14 +153,13 @@ def _callable_by_numba(parameters: str) -> Callable[[Callable[..., None]], Any]:
 
 
 @_callable_by_numba(
-    "seen width n_units x x_row n_inputs panel columns previous alpha rate other "
-    "scale key_low key_high step trial unit"
+    "seen width n_units x x_row n_inputs panel columns previous alpha rate other normals scale"
 )
 def forward_tile(builder: Any, choice: str, vectors: int, **given: Any) -> None:
     """Take a tile through one step: drive, noise, activation and leak.
 
     ``panel`` holds recurrent weights, input weights and the bias, one below the other. ``other`` takes f(u)
-    of leaky rate dynamics, or the state of current dynamics.
+    of leaky rate dynamics, or the state of current dynamics. ``normals`` are there where there is noise.
     """
     form = Form.read(choice)
     memory = {name: Memory(builder, value) for name, value in given.items()}
@@ -176,10 +174,9 @@ def forward_tile(builder: Any, choice: str, vectors: int, **given: Any) -> None:
     activation, _ = ACTIVATIONS[form.activation]
     alpha = [memory["alpha"].read(INDEX(0), v, LANES) for v in range(vectors)] if form.leaky else []
     scale = [memory["scale"].read(INDEX(0), v, LANES) for v in range(vectors)]
-    normals = _normals(builder, vectors, given) if form.noisy else {}
-    for row, v, begin, driven in tile.each(width):
+    for _, v, begin, driven in tile.each(width):
         if form.noisy and form.dynamics == "rate":
-            driven = normals[row, v].times_plus(scale[v], driven)
+            driven = memory["normals"].read(begin, v, LANES).times_plus(scale[v], driven)
         new = activation(driven) if form.dynamics == "rate" else driven
         if form.leaky:
             if form.dynamics == "rate":
@@ -188,7 +185,7 @@ def forward_tile(builder: Any, choice: str, vectors: int, **given: Any) -> None:
             new = (new - old).times_plus(alpha[v], old)
         if form.dynamics == "current":
             if form.noisy:
-                new = normals[row, v].times_plus(scale[v], new)
+                new = memory["normals"].read(begin, v, LANES).times_plus(scale[v], new)
             memory["other"].write(begin, v, new)
             new = activation(new)
         memory["rate"].write(begin, v, new)
@@ -198,12 +195,14 @@ def forward_tile(builder: Any, choice: str, vectors: int, **given: Any) -> None:
 def normal_tile(builder: Any, choice: str, vectors: int, **given: Any) -> None:
     """Write the standard normals of a tile."""
     result = Memory(builder, given["result"])
-    for (row, v), normal in _normals(builder, vectors, given).items():
-        result.write(builder.mul(INDEX(row), given["width"]), v, normal)
+    for row in range(0, ROWS, 4):
+        for v in range(vectors):
+            for k, normal in enumerate(_normals(builder, given, row, v)):
+                result.write(builder.mul(INDEX(row + k), given["width"]), v, normal)
 
 
-def _normals(builder: Any, vectors: int, given: dict[str, Any]) -> dict[tuple[int, int], Floats]:
-    """Return the standard normals of a tile by row and register."""
+def _normals(builder: Any, given: dict[str, Any], row: int, v: int) -> tuple[Floats, ...]:
+    """Return the standard normals of four rows of a tile, from a multiple of four on, in one register."""
 
     def word(value: Any, shift: int = 0) -> Any:
         return builder.trunc(builder.lshr(value, INDEX(shift)), WORD)
@@ -212,17 +211,12 @@ def _normals(builder: Any, vectors: int, given: dict[str, Any]) -> dict[tuple[in
         return Words(builder, splat(builder, value, LANES))
 
     line = Words(builder, ir.Constant(ir.VectorType(WORD, LANES), list(range(LANES))))
-    key = (word(given["key_low"]), word(given["key_high"]))
-    found: dict[tuple[int, int], Floats] = {}
-    for v in range(vectors):
-        units = everywhere(word(builder.add(given["unit"], INDEX(v * LANES)))) + line
-        # Four trials in a row share a counter: one of its four words each.
-        for row in range(0, ROWS, 4):
-            group = everywhere(word(builder.add(given["trial"], INDEX(row)), 2))
-            words = philox((units, group, everywhere(word(given["step"])), units ^ units), key)
-            normals = normal_pair(words[0], words[1]) + normal_pair(words[2], words[3])
-            found |= {(row + k, v): normals[k] for k in range(4)}
-    return found
+    units = everywhere(word(builder.add(given["unit"], INDEX(v * LANES)))) + line
+    # Four trials in a row share a counter: one of its four words each.
+    group = everywhere(word(builder.add(given["trial"], INDEX(row)), 2))
+    counter = (units, group, everywhere(word(given["step"])), units ^ units)
+    words = philox(counter, (word(given["key_low"]), word(given["key_high"])))
+    return normal_pair(words[0], words[1]) + normal_pair(words[2], words[3])
 
 
 @_callable_by_numba(

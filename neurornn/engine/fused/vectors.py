@@ -148,7 +148,7 @@ class Words:
 
     def product(self, factor: int) -> tuple[Words, Words]:
         """Return the high and the low words of the product with a constant."""
-        builder = self.builder
+        builder, kind = self.builder, self.value.type
         pairs = ir.VectorType(INDEX, self.lanes // 2)
 
         def every(number: int) -> Any:
@@ -156,12 +156,16 @@ class Words:
 
         # The CPU multiplies even lanes only: once as they are, once with the odd ones moved there.
         both = builder.bitcast(self.value, pairs)
-        low, high = every(0xFFFF_FFFF), every(0xFFFF_FFFF_0000_0000)
-        even = builder.mul(builder.and_(both, low), every(factor))
+        even = builder.mul(builder.and_(both, every(0xFFFF_FFFF)), every(factor))
         odd = builder.mul(builder.lshr(both, every(32)), every(factor))
-        above = builder.or_(builder.lshr(even, every(32)), builder.and_(odd, high))
-        below = builder.or_(builder.and_(even, low), builder.shl(odd, every(32)))
-        return tuple(Words(builder, builder.bitcast(half, self.value.type)) for half in (above, below))  # type: ignore[return-value]
+        # The high word of each pair in turn, of the even lanes and the odd ones.
+        order = [lane + 1 if lane % 2 == 0 else self.lanes + lane for lane in range(self.lanes)]
+        above = builder.shuffle_vector(
+            builder.bitcast(even, kind),
+            builder.bitcast(odd, kind),
+            ir.Constant(ir.VectorType(WORD, self.lanes), order),
+        )
+        return Words(builder, above), Words(builder, builder.mul(self.value, self.like(factor).value))
 
     def unsigned(self) -> Floats:
         """Return the words as whole numbers of at least 0, rounded to floats."""
