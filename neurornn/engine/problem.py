@@ -112,13 +112,7 @@ class ScanProblem:
                     f"`{name}` must be {self.inputs.dtype} on {self.inputs.device} like `inputs`, got "
                     f"{tensor.dtype} on {tensor.device}"
                 )
-        if isinstance(self.alpha, Tensor):
-            if self.alpha.shape not in ((), (n_units,)):
-                raise InputError(
-                    f"`alpha` must be one number or have shape {(n_units,)}, got {tuple(self.alpha.shape)}"
-                )
-        elif not 0 < self.alpha <= 1:
-            raise InputError(f"`alpha` must be above 0 and at most 1, got {self.alpha}")
+        _need_leak(self.alpha, n_units)
 
     @property
     def tensors(self) -> dict[str, Tensor]:
@@ -154,6 +148,21 @@ class ScanProblem:
         """Say whether the state before step ``t`` of this scan lies in an earlier window."""
         step = self.first_step + t
         return self.truncate is not None and step > 0 and step % self.truncate == 0
+
+
+def _need_leak(alpha: float | Tensor, n_units: int) -> None:
+    """Refuse a leak of another shape than the units', or outside (0, 1]."""
+    wrong: float | None = None
+    if not isinstance(alpha, Tensor):
+        wrong = None if 0 < alpha <= 1 else alpha
+    elif alpha.shape not in ((), (n_units,)):
+        raise InputError(f"`alpha` must be one number or have shape {(n_units,)}, got {tuple(alpha.shape)}")
+    elif not (alpha.is_meta or torch._C._are_functorch_transforms_active()):
+        outside = alpha.detach().flatten()
+        outside = outside[~((outside > 0) & (outside <= 1))]
+        wrong = float(outside[0]) if len(outside) else None
+    if wrong is not None:
+        raise InputError(f"`alpha` must be above 0 and at most 1, got {wrong}")
 
 
 TENSORS = (

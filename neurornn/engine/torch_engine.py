@@ -83,27 +83,34 @@ def _apply(activation: ElementwiseFunction, source: Tensor, out: Tensor) -> None
 
 def _has_parameters(activation: ElementwiseFunction, like: Tensor) -> bool:
     """Say whether the value of f needs a gradient although what it is applied to does not."""
-    if activation.name in _SLOPE_FROM_VALUE:
+    if activation.name in _BACK_FROM_VALUE:
         return False
     with torch.enable_grad():
         return activation(like.new_zeros(1)).requires_grad
 
 
-_SLOPE_FROM_VALUE: dict[str, Callable[[Tensor], Tensor]] = {
-    "tanh": lambda value: value.square().neg_().add_(1),
-    "sigmoid": lambda value: value * (1 - value),
-    "relu": lambda value: (value > 0).to(value.dtype),
+_aten = torch.ops.aten
+_BACK_FROM_VALUE: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
+    "tanh": lambda gradient, value, out: _aten.tanh_backward.grad_input(gradient, value, grad_input=out),
+    "sigmoid": lambda gradient, value, out: _aten.sigmoid_backward.grad_input(
+        gradient, value, grad_input=out
+    ),
+    "relu": lambda gradient, value, out: _aten.threshold_backward.grad_input(
+        gradient, value, 0, grad_input=out
+    ),
     # 1 - exp(-f), but exactly 1 where torch's softplus is linear.
-    "softplus": lambda value: value.neg().expm1_().neg_().masked_fill_(value > 20, 1),
+    "softplus": lambda gradient, value, out: torch.mul(
+        gradient, value.neg().expm1_().neg_().masked_fill_(value > 20, 1), out=out
+    ),
 }
-"""f'(u) from f(u), as a new tensor, of activations for which u itself need not be kept."""
+"""Write f'(u) times a gradient, told f(u), of activations for which u itself need not be kept."""
 
 
 def _told_by_value(problem: ScanProblem) -> bool:
     """Say whether f(u) alone is kept, and u not."""
     # Where the leak stands around u, the leak's own gradient is made of it.
     leak_needs_it = problem.dynamics != "rate" and isinstance(problem.alpha, Tensor)
-    return problem.activation.name in _SLOPE_FROM_VALUE and not leak_needs_it
+    return problem.activation.name in _BACK_FROM_VALUE and not leak_needs_it
 
 
 def _forward(problem: ScanProblem) -> tuple[dict[str, Tensor], list[Tensor]]:
@@ -154,61 +161,68 @@ def _backward(
     f, alpha, dynamics, leak = problem.activation, problem.alpha, problem.dynamics, problem.has_leak
     recurrent_weight, first = problem.recurrent_weight, problem.initial_state
     at_outputs, at_rates, at_states = (arriving.get(name) for name in ("outputs", "rates", "states"))
-    n_steps, n_trials, n_units = rates.shape
-    slope = _SLOPE_FROM_VALUE[f.name](hidden) if _told_by_value(problem) else f.derivative(hidden)
+    n_trials, n_units = first.shape
+    told = _BACK_FROM_VALUE[f.name] if _told_by_value(problem) else None
+    slope = f.derivative(hidden) if told is None else hidden
     pull = _leak_pull(problem, rates, hidden) if needs("alpha") else None
     at_alpha = rates.new_zeros(n_units)
 
-    # Each step's K takes the place of its slope, which nothing needs after that step.
+    def through(gradient: Tensor, t: int, out: Tensor) -> None:
+        """Write f' times a gradient at a step, which may be where it is."""
+        if told is None:
+            torch.mul(gradient, slope[t], out=out)
+        else:
+            told(gradient, hidden[t], out)
+
+    # What arrives at the rates of a step turns into that step's K where it is.
+    if at_outputs is None:
+        drives = torch.zeros_like(rates)
+    else:
+        drives = torch.matmul(at_outputs, problem.output_weight)
+    if at_rates is not None:
+        drives += at_rates
+    carried = torch.zeros_like(first)
     onward: Tensor | None = None
-    carried: Tensor | None = None
-    for t in range(n_steps - 1, -1, -1):
-        # Into a tensor of our own: what arrives may be shared and is never written to.
-        gradient = torch.mm(at_outputs[t], problem.output_weight) if at_outputs is not None else None
-        if at_rates is not None:
-            gradient = at_rates[t].clone() if gradient is None else gradient.add_(at_rates[t])
-        if gradient is None:
-            gradient = rates.new_zeros((n_trials, n_units))
+    for t, gradient in reversed(list(enumerate(drives.unbind()))):
         if onward is not None:
             gradient.addmm_(onward, recurrent_weight)
         if dynamics == "current":
-            gradient.mul_(slope[t])
+            through(gradient, t, gradient)
             if at_states is not None:
-                gradient.add_(at_states[t])
-        if carried is not None and leak:
-            _add_scaled(gradient, carried, 1 - alpha)
-        if dynamics == "leak_inside":
-            gradient.mul_(slope[t])
+                gradient += at_states[t]
+        if leak and dynamics == "leak_inside":
+            through(gradient.add_(carried.mul_(1 - alpha)), t, carried)
+        elif leak:
+            carried.mul_(1 - alpha).add_(gradient)
         if pull is not None:
-            at_alpha += (gradient * pull[t]).sum(0)
-        carried, step = gradient, slope[t]
+            at_alpha += (carried * pull[t]).sum(0)
         if dynamics == "rate":
-            step.mul_(gradient)
-        else:
-            step.copy_(gradient)
-        if leak:
-            step.mul_(alpha)
-        onward = step
+            through(carried if leak else gradient, t, gradient)
+            if leak:
+                gradient.mul_(alpha)
+        elif leak:
+            torch.mul(carried, alpha, out=gradient)
+        elif dynamics == "leak_inside":
+            through(gradient, t, gradient)
+        onward = gradient
         if problem.leaves_window(t):
-            carried = onward = None
+            onward = None
+            carried.zero_()
 
-    flat = slope.flatten(0, 1)
+    flat = drives.flatten(0, 1)
     found: dict[str, Tensor] = {}
     if needs("inputs"):
-        found["inputs"] = torch.matmul(slope, problem.input_weight)
+        found["inputs"] = torch.matmul(drives, problem.input_weight)
     if needs("initial_state"):
-        if onward is None or carried is None:
-            found["initial_state"] = torch.zeros_like(first)
-        else:
-            through = torch.mm(onward, recurrent_weight)
-            through = through * f.derivative(first) if dynamics == "current" else through
-            found["initial_state"] = through + carried * (1 - alpha)
+        back = torch.zeros_like(first) if onward is None else torch.mm(onward, recurrent_weight)
+        back = back * f.derivative(first) if dynamics == "current" else back
+        found["initial_state"] = back.add_(carried.mul_(1 - alpha))
     if needs("input_weight"):
         found["input_weight"] = flat.t() @ problem.inputs.flatten(0, 1)
     if needs("recurrent_weight"):
         before = f(first) if dynamics == "current" else first
         found["recurrent_weight"] = (flat[n_trials:].t() @ rates[:-1].flatten(0, 1)).addmm_(
-            slope[0].t(), before
+            drives[0].t(), before
         )
     if needs("bias"):
         found["bias"] = flat.sum(0)
@@ -221,14 +235,6 @@ def _backward(
         if needs("output_bias"):
             found["output_bias"] = pulled.sum(0)
     return found
-
-
-def _add_scaled(total: Tensor, term: Tensor, factor: float | Tensor) -> None:
-    """Add a term times a number for all units, or for each."""
-    if isinstance(factor, Tensor):
-        total.addcmul_(term, factor)
-    else:
-        total.add_(term, alpha=factor)
 
 
 def _leak_pull(problem: ScanProblem, rates: Tensor, hidden: Tensor) -> Tensor:

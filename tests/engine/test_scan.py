@@ -153,3 +153,47 @@ def test_a_forced_engine_that_cannot_serve_says_why_and_auto_passes_it_by(monkey
     ):
         scan(make_problem(), "picky")
     assert scan(make_problem(), "auto").outputs.shape == (6, 3, 4)
+
+
+@pytest.mark.parametrize(
+    ("name", "tensor", "sentence"),
+    [
+        ("inputs", torch.zeros(3, 2), r"`inputs` must be \(time, trial, input_channel\), got \(3, 2\)"),
+        ("initial_state", torch.zeros(2, 5), r"`initial_state` must have shape \(3, 5\), got \(2, 5\)"),
+        ("input_weight", torch.zeros(2, 5), r"`input_weight` must have shape \(5, 2\), got \(2, 5\)"),
+        ("recurrent_weight", torch.zeros(5), r"`recurrent_weight` must have shape \(5, 5\), got \(5,\)"),
+        ("bias", torch.zeros(5, 1), r"`bias` must have shape \(5,\), got \(5, 1\)"),
+        ("output_weight", torch.zeros(4, 6), r"`output_weight` must have shape \(4, 5\), got \(4, 6\)"),
+        ("output_bias", torch.zeros(1, 4), r"`output_bias` must have shape \(4,\), got \(1, 4\)"),
+        (
+            "bias",
+            torch.zeros(5),
+            r"`bias` must be torch.float64 on cpu like `inputs`, got torch.float32 on cpu",
+        ),
+        (
+            "output_bias",
+            torch.zeros(4, dtype=torch.float64, device="meta"),
+            r"like `inputs`, got torch.float64 on meta",
+        ),
+        ("alpha", torch.ones(4), r"`alpha` must be one number or have shape \(5,\), got \(4,\)"),
+        ("alpha", 0.0, r"`alpha` must be above 0 and at most 1, got 0\.0"),
+        ("alpha", 1.5, r"`alpha` must be above 0 and at most 1, got 1\.5"),
+        ("alpha", float("nan"), r"`alpha` must be above 0 and at most 1, got nan"),
+        (
+            "alpha",
+            torch.tensor([0.5, 0.5, 1.5, 0.5, 0.5]),
+            r"`alpha` must be above 0 and at most 1, got 1\.5",
+        ),
+        ("alpha", torch.tensor(0.0), r"`alpha` must be above 0 and at most 1, got 0\.0"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused_by_name(name, tensor, sentence):
+    with pytest.raises(InputError, match=sentence):
+        dataclasses.replace(make_problem(), **{name: tensor})
+
+
+def test_checkpointing_refuses_second_derivatives_in_one_sentence():
+    problem = make_problem(checkpoint_every=2)
+    loss = scan(problem, "torch").outputs.square().sum()
+    with pytest.raises(InputError, match="keeps no graph to differentiate a second time: leave it out"):
+        torch.autograd.grad(loss, problem.bias, create_graph=True)

@@ -60,7 +60,10 @@ def test_the_outputs_have_the_right_sign(study):
 
 def test_there_are_exactly_27_points_of_the_cubes_kinds(study):
     _, _, points, _ = study
-    assert np.bincount(points.n_unstable).tolist() == [8, 12, 6, 1]
+    counts = np.bincount(points.n_unstable).tolist()
+    assert counts[:3] == [8, 12, 6]
+    # In one network of ten or so the centre has another unstable pair, which leaves its index as it is.
+    assert sorted(counts[3:]) in ([1], [0, 0, 1])
     assert int((points.kind == "stable").sum()) == 8
     assert set(points.kind.values) == {"stable", "saddle"}
     # A bounded map has index sum 1 over all of its points: 8 - 12 + 6 - 1.
