@@ -437,3 +437,24 @@ def test_a_forked_process_has_threads_of_its_own():
         ).stdout.strip()
         == "0"
     )
+
+
+def test_trials_that_only_fill_a_tile_up_may_grow_beyond_all_bounds():
+    # Three trials are held at zero by their input; the filling has none, and doubles at every step.
+    ones = torch.ones(1, 1)
+    problem = ScanProblem(
+        inputs=torch.full((200, 3, 1), -10.0),
+        initial_state=torch.zeros(3, 1),
+        input_weight=ones,
+        recurrent_weight=(2 * ones).requires_grad_(),
+        bias=torch.ones(1, requires_grad=True),
+        output_weight=ones,
+        output_bias=torch.zeros(1),
+        activation=get_activation("relu"),
+        dynamics="rate",
+        alpha=1.0,
+    )
+    result = scan(problem, "numba")
+    found = torch.autograd.grad(result.outputs.sum(), [problem.recurrent_weight, problem.bias])
+    assert not result.rates.any()
+    assert all(own.eq(0).all() for own in found)

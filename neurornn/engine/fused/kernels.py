@@ -188,7 +188,7 @@ def backward_kernel(form: Form) -> Any:
       the activation's slope is told, f(u)
     - ``panels`` of the recurrent weight and a row of zeros, ``output_panels`` of the output weight
     - ``at_outputs`` (time, trial, output_channel), ``at_rates`` and ``at_states`` (time, trial, unit), the
-      gradients that arrive; the last two may be empty
+      gradients that arrive; with no columns where none does
     - ``window``: first step's number and length of the windows that truncate the gradient (0: none)
     - ``carried`` (trial, unit): zeros; takes the state's gradient; ``at_first`` (trial, unit): takes what
       comes to the first rate by way of the first drive
