@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numba import float32, int64, njit, types, void
 from numba.core import event
+from tqdm import tqdm
 
 from neurornn.engine.fused import layout
 from neurornn.engine.fused.tiles import (
@@ -49,7 +50,8 @@ class _Announcer(event.Listener):
     def on_start(self, event: Any) -> None:
         """Say it."""
         if self.line is not None:
-            print(self.line, file=sys.stderr, flush=True)
+            # Not print: a progress bar may be on the line.
+            tqdm.write(self.line, file=sys.stderr)
         self.line = None
 
     def on_end(self, event: Any) -> None:
@@ -115,7 +117,7 @@ def forward_kernel(form: Form) -> Any:
     text, current, noisy = f"{form} {_SOURCES}", form.dynamics == "current", form.noisy
 
     @_compiled(
-        f"the forward pass of {form} networks",
+        f"the forward pass of {form.in_words}",
         *(_THREE, _STRIDED, _MATRIX, _MATRIX, _CUBE, _VECTOR, _VECTOR, _THREE, _MATRIX, _CUBE, _CUBE, _CUBE),
         _CUBE,
     )
@@ -201,7 +203,7 @@ def backward_kernel(form: Form) -> Any:
     text = f"{form} {_SOURCES}"
 
     @_compiled(
-        f"the backward pass of {form} networks",
+        f"the backward pass of {form.in_words}",
         *(_THREE, _STRIDED, _MATRIX, _VECTOR, _CUBE, _CUBE, _CUBE, _CUBE, _CUBE, _CUBE, _CUBE, _TWO),
         *(_MATRIX, _MATRIX, _CUBE, _CUBE, float32[:, :, :, ::1], _CUBE, _THREE),
     )
@@ -325,7 +327,7 @@ def _add_weight_gradients(
 def _normals_kernel() -> Any:
     text = _SOURCES
 
-    @_compiled("the noise", _THREE, _CUBE)
+    @_compiled("the random numbers of recurrent noise", _THREE, _CUBE)
     def fill(key, result):
         n_steps, n_trials, width = result.shape
         for t in range(n_steps):

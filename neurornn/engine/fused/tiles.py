@@ -67,6 +67,13 @@ class Form:
         leak = "leaky" if self.leaky else "plain"
         return f"{self.activation} {self.dynamics} {leak} {'noisy' if self.noisy else 'silent'}"
 
+    @property
+    def in_words(self) -> str:
+        """The networks that have this form."""
+        found = f"{self.activation} networks with {self.dynamics} dynamics"
+        extra = [word for word, there in (("leak", self.leaky), ("noise", self.noisy)) if there]
+        return f"{found}, {' and '.join(extra)}" if extra else found
+
     @classmethod
     def read(cls, text: str) -> Form:
         """Return the form that a text names."""
