@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 
 from neurornn.engine import checkpointing, fused
@@ -39,13 +41,17 @@ def scan(problem: ScanProblem, engine: str = "auto") -> ScanResult:
     if problem.checkpoint_every is not None:
         return checkpointing.scan_in_segments(problem, lambda segment: scan(segment, engine))
     refusals = _refusals(problem, engine)
-    chosen = next((name for name, reason in refusals.items() if reason is None), None)
-    if chosen is None:
-        raise InputError(
-            f"engine {engine!r} cannot serve this network: {refusals[engine]}; use engine='auto'"
-        )
     _say_once_that_numba_is_missing(refusals)
-    return ENGINES[chosen].scan(problem)
+    return ENGINES[_need_chosen(refusals)].scan(problem)
+
+
+def _need_chosen(refusals: dict[str, str | None]) -> str:
+    """Return the engine that serves, refusing where the one that was asked for does not."""
+    for name, reason in refusals.items():
+        if reason is None:
+            return name
+    # Only one that was asked for can be the last to refuse: the reference engine serves everything.
+    raise InputError(f"engine {name!r} cannot serve this network: {reason}; use engine='auto'")
 
 
 def _refusals(problem: ScanProblem, engine: str) -> dict[str, str | None]:
@@ -63,7 +69,7 @@ def _refusals(problem: ScanProblem, engine: str) -> dict[str, str | None]:
 def _refusal(engine: Engine, problem: ScanProblem) -> str | None:
     switched = os.environ.get(fused.SWITCH, "")
     if switched:
-        need_choice(switched, f"engine in the environment variable {fused.SWITCH}", ("auto", *ENGINES))
+        need_choice(switched, f"engine in the environment variable {fused.SWITCH},", ("auto", *ENGINES))
         names = list(ENGINES)
         if switched != "auto" and names.index(engine.name) < names.index(switched):
             return f"the environment variable {fused.SWITCH}={switched} switches it off"
@@ -89,11 +95,11 @@ class Explainable(Protocol):
     """A network whose scan an engine runs."""
 
     engine: str
+    training: bool
 
-    def scan_problem(
-        self, inputs: Tensor, initial_state: Tensor | None = None, **options: Any
-    ) -> ScanProblem:
-        """Return the scan that `forward` would run."""
+    @property
+    def scan_problem(self) -> Callable[..., ScanProblem]:
+        """Return the scan that `forward` would run on the same arguments."""
 
     def example_inputs(self) -> Tensor:
         """Return inputs of one trial and one step."""
@@ -136,6 +142,11 @@ def explain(network: Explainable, inputs: Tensor | None = None, **options: Any) 
     Explanation
         Prints as sentences.
 
+    Raises
+    ------
+    InputError
+        Where it is no network, or the inputs do not fit it.
+
     Examples
     --------
     >>> from neurornn import RateRNN
@@ -143,8 +154,29 @@ def explain(network: Explainable, inputs: Tensor | None = None, **options: Any) 
     torch runs this network
     numba does not: its kernel has the activations 'tanh', 'relu', 'softplus', 'sigmoid', not a callable
     """
-    if inputs is None:
-        inputs = network.example_inputs()
-    refusals = _refusals(network.scan_problem(inputs, **options), need_engine(network.engine))
+    refusals = _refusals_of_network(network, inputs, **options)
     chosen = next((name for name, reason in refusals.items() if reason is None), None)
     return Explanation(chosen, {name: reason for name, reason in refusals.items() if reason is not None})
+
+
+def need_serving(network: Explainable) -> None:
+    """Refuse a network that asks for an engine which cannot serve it.
+
+    Raises
+    ------
+    InputError
+        The sentence says why.
+    """
+    _need_chosen(_refusals_of_network(network, None))
+
+
+def _refusals_of_network(
+    network: Explainable, inputs: Tensor | None, **options: Any
+) -> dict[str, str | None]:
+    if not hasattr(network, "scan_problem"):
+        raise InputError(f"`network` must be a rate network, got {type(network).__name__}: build a RateRNN")
+    if network.training:
+        # A question must not move the network's own noise on.
+        options.setdefault("generator", torch.Generator())
+    problem = network.scan_problem(network.example_inputs() if inputs is None else inputs, **options)
+    return _refusals(problem, need_engine(network.engine))

@@ -18,6 +18,7 @@ from tqdm.auto import tqdm
 
 from neurornn import files, seeding
 from neurornn.config import NetworkConfig, RecordingConfig, RunConfig, TaskConfig, TrainingConfig, write_toml
+from neurornn.engine import need_serving
 from neurornn.networks import RateRNN, save_network
 from neurornn.numerics.threads import engines_alone
 from neurornn.tasks import TaskProtocol, describe, registered_name
@@ -122,8 +123,8 @@ def train(
     Raises
     ------
     InputError
-        Before anything is done: the sizes or dt of network and task differ, a setting is out of range, the
-        folder holds a run.
+        Before anything is done: the sizes or dt of network and task differ, the engine cannot serve, a
+        setting is out of range, the folder holds a run.
     DivergedTraining
         Where the loss or its gradient is no longer a number; the best weights so far are left in the network
         and the last good checkpoint on the disk.
@@ -138,6 +139,7 @@ def train(
     True
     """
     need_matching(network, task)
+    need_serving(network)
     given = {
         "n_steps": n_steps,
         "batch_size": batch_size,

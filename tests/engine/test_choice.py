@@ -124,3 +124,28 @@ def test_the_table_has_the_rows_that_only_the_reference_engine_serves():
     assert len(found) == 14
     assert found["torch.func, vmap"] == ["no", "no", "yes"]
     assert found["autocast"] == ["no", "no", "yes"]
+
+
+def test_a_question_does_not_move_the_networks_noise_on():
+    net = RateRNN(1, 4, 1, noise_std=0.1).train()
+    before = net.noise_generator.get_state()
+    assert explain(net).engine == "numba"
+    assert torch.equal(net.noise_generator.get_state(), before)
+
+
+def test_only_a_network_can_be_explained():
+    with pytest.raises(InputError, match="`network` must be a rate network, got int: build a RateRNN"):
+        explain(3)
+
+
+def test_training_refuses_an_engine_before_an_earlier_run_is_touched(tmp_path, monkeypatch, flip_flop):
+    options = {"n_steps": 1, "batch_size": 4, "directory": tmp_path / "run", "progress": False}
+    nr.train(RateRNN(2, 4, 2), flip_flop, **options)
+    kept = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir() if path.is_file()}
+    cannot = RateRNN(2, 4, 2, dynamics="leak_inside", alpha=0.5, engine="numba")
+    with pytest.raises(InputError, match="engine 'numba' cannot serve this network: its kernel"):
+        nr.train(cannot, flip_flop, overwrite=True, **options)
+    monkeypatch.setenv("NEURORNN_ENGINE", "tirch")
+    with pytest.raises(InputError, match="did you mean 'torch'"):
+        nr.train(RateRNN(2, 4, 2), flip_flop, overwrite=True, **options)
+    assert kept == {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir() if path.is_file()}
