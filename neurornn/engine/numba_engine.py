@@ -93,7 +93,7 @@ class NumbaEngine:
         threads.share(
             lambda first, last: run((first, last, size), *arguments), -(-rows // size), engine_threads()
         )
-        if keep:
+        if keep and rows > n_trials:
             # No gradient comes to the filling, but nothing times a rate beyond all bounds would be NaN.
             rates[:, n_trials:] = 0
             others[:, n_trials:] = 0

@@ -54,8 +54,8 @@ class RateRNN(nn.Module):
     trainable_initial_state : bool
         Whether the state before the first step is learned; otherwise it is zero.
     engine : {"auto", "numba", "torch", "reference"}
-        Which implementation of the scan over time; ``"auto"`` takes the fastest that can serve. It can be
-        changed later, ``net.engine = "reference"``.
+        Which implementation of the scan over time; ``"auto"`` takes the fastest that can serve, and
+        `neurornn.engine.explain` says which and why. It can be changed later, ``net.engine = "reference"``.
     seed : int
         Seed of the initial weights and of the network's own noise stream.
     device, dtype : optional

@@ -463,3 +463,22 @@ def test_trials_that_only_fill_a_tile_up_may_grow_beyond_all_bounds():
     found = torch.autograd.grad(result.outputs.sum(), [problem.recurrent_weight, problem.bias])
     assert not result.rates.any()
     assert all(own.eq(0).all() for own in found)
+
+
+def test_without_a_folder_to_write_to_kernels_are_compiled_all_the_same(monkeypatch):
+    from neurornn.engine.fused import kernels
+
+    compiler = kernels.njit
+
+    def without_cache(*arguments, cache=False, **options):
+        if cache:
+            raise RuntimeError("cannot cache function 'fill': no locator available")
+        return compiler(*arguments, **options)
+
+    wanted = kernels.normals((2, 3, 4), (1, 2, 3))
+    monkeypatch.setattr(kernels, "njit", without_cache)
+    kernels._normals_kernel.cache_clear()
+    try:
+        assert torch.equal(kernels.normals((2, 3, 4), (1, 2, 3)), wanted)
+    finally:
+        kernels._normals_kernel.cache_clear()

@@ -62,10 +62,13 @@ def _compiled(what: str, *arguments: Any) -> Callable[[Callable[..., None]], Any
     """Compile a function for arguments of these types, or take it from numba's cache on the disk."""
 
     def compile(function: Callable[..., None]) -> Any:
+        options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
         with event.install_listener("numba:compile", _Announcer(what)):
-            return njit(void(*arguments), nogil=True, cache=True, error_model="numpy", boundscheck=False)(
-                function
-            )
+            try:
+                return njit(void(*arguments), cache=True, **options)(function)
+            except RuntimeError:
+                # numba finds no folder that it may write to: then every process compiles for itself.
+                return njit(void(*arguments), **options)(function)
 
     return compile
 
