@@ -41,8 +41,9 @@ def scan(problem: ScanProblem, engine: str = "auto") -> ScanResult:
     if problem.checkpoint_every is not None:
         return checkpointing.scan_in_segments(problem, lambda segment: scan(segment, engine))
     refusals = _refusals(problem, engine)
+    chosen = _need_chosen(refusals)
     _say_once_that_numba_is_missing(refusals)
-    return ENGINES[_need_chosen(refusals)].scan(problem)
+    return ENGINES[chosen].scan(problem)
 
 
 def _need_chosen(refusals: dict[str, str | None]) -> str:
