@@ -11,6 +11,7 @@ what is returned is a view without the padding.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -19,6 +20,9 @@ from neurornn.engine import by_hand, fused
 from neurornn.engine.problem import ScanProblem, ScanResult
 from neurornn.numerics import threads
 from neurornn.numerics.threads import engine_threads
+
+if TYPE_CHECKING:
+    from neurornn.engine.fused.tiles import Form
 
 ACTIVATIONS = ("tanh", "relu", "softplus", "sigmoid")
 DYNAMICS = ("rate", "current")
@@ -55,7 +59,7 @@ class NumbaEngine:
         """Return the results by name, and what the backward pass wants."""
         from neurornn.engine.fused import kernels, layout
 
-        form, current = kernels.form_of(problem), problem.dynamics == "current"
+        form, current = _form(problem), problem.dynamics == "current"
         n_steps, n_trials = problem.inputs.shape[:2]
         n_units, n_outputs = len(problem.bias), len(problem.output_bias)
         rows, width = layout.padded_trials(n_trials), layout.padded_units(n_units)
@@ -144,7 +148,7 @@ class NumbaEngine:
         at_output = at_input + layout.padded_channels(n_inputs)
         at_bias = at_output + few
         gradients = rates.new_zeros(n_slices, at_bias + 1, width)
-        run = kernels.backward_kernel(kernels.form_of(problem))
+        run = kernels.backward_kernel(_form(problem))
         arguments = layout.for_numba(
             inputs,
             first_rate,
@@ -188,3 +192,10 @@ class NumbaEngine:
             through = through + carried[:n_trials, :n_units] * (1 - problem.alpha)
             found["initial_state"] = torch.zeros_like(through) if problem.leaves_window(0) else through
         return found
+
+
+def _form(problem: ScanProblem) -> Form:
+    """Return what of a problem is built into its kernels."""
+    from neurornn.engine.fused.tiles import Form
+
+    return Form(problem.activation.name, problem.dynamics, problem.has_leak, problem.noise is not None)

@@ -9,7 +9,7 @@ from scipy import stats
 
 from neurornn import RateRNN
 from neurornn.engine import Noise, fused
-from neurornn.engine.noise import normals_by_torch, philox
+from neurornn.engine.philox import normals_by_torch, philox
 
 CPU = torch.device("cpu")
 

@@ -28,11 +28,11 @@ from neurornn.engine.fused.tiles import (
     normal_tile,
     projection_tile,
 )
-from neurornn.engine.noise import normals_by_torch
-from neurornn.engine.problem import ScanProblem
+from neurornn.engine.philox import normals_by_torch
 
+_FOLDER = pathlib.Path(__file__).parent
 _SOURCES = hashlib.sha256(
-    b"".join(path.read_bytes() for path in sorted(pathlib.Path(__file__).parent.glob("*.py")))
+    b"".join(path.read_bytes() for path in [*sorted(_FOLDER.glob("*.py")), _FOLDER.parent / "philox.py"])
 ).hexdigest()
 """Part of every kernel's name in the cache, which by itself looks at one file only."""
 
@@ -71,11 +71,6 @@ def _compiled(what: str, *arguments: Any) -> Callable[[Callable[..., None]], Any
                 return njit(void(*arguments), **options)(function)
 
     return compile
-
-
-def form_of(problem: ScanProblem) -> Form:
-    """Return what of a problem is built into its kernels."""
-    return Form(problem.activation.name, problem.dynamics, problem.has_leak, problem.noise is not None)
 
 
 @njit

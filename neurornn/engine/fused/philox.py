@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from neurornn.engine.fused.vectors import Words, splat
-from neurornn.engine.noise import KEY_STEPS, MULTIPLIERS, ROUNDS
+from neurornn.engine.philox import KEY_STEPS, MULTIPLIERS, ROUNDS
 
 
 def philox(counter: tuple[Words, Words, Words, Words], key: tuple[Any, Any]) -> tuple[Words, ...]:
