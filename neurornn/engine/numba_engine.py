@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -181,8 +182,10 @@ class NumbaEngine:
         }
         if few:
             found["output_weight"] = total[at_output : at_output + n_outputs, :n_units]
-            # By NumPy, on one thread: torch's order of summation depends on how many it has.
-            found["output_bias"] = torch.from_numpy(at_outputs.numpy().sum((0, 1))[:n_outputs])
+            # By NumPy, on one thread: torch's order of summation depends on how many it has. What is infinite
+            # is so because training diverged, which the loop will say.
+            with np.errstate(over="ignore", invalid="ignore"):
+                found["output_bias"] = torch.from_numpy(at_outputs.numpy().sum((0, 1))[:n_outputs])
         if needs("inputs"):
             found["inputs"] = at_inputs[:, :n_trials, :n_inputs]
         if needs("initial_state"):

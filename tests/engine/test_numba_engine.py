@@ -180,6 +180,14 @@ def test_nan_comes_out_where_it_went_in():
         assert result.outputs.isnan().all()
 
 
+def test_a_gradient_without_bounds_is_no_warning():
+    problem = make_problem(sizes=(3, 20, 2, 5, 1), noise=False)
+    outputs = scan(problem, "numba").outputs
+    huge = torch.full_like(outputs, 3e38)
+    (found,) = torch.autograd.grad(outputs, problem.output_bias, huge)
+    assert found.isinf().all()
+
+
 def test_arrays_may_lie_in_memory_as_they_like():
     base = make_problem(sizes=(6, 16, 4, 32, 4))
     strange = {

@@ -514,3 +514,21 @@ def test_a_network_that_does_not_fit_the_task_is_refused(flip_flop):
         train(RateRNN(2, 4, 2), "flip_flop")
     with pytest.raises(InputError, match=r"`network` must be a network, got FlipFlop"):
         train(flip_flop, RateRNN(2, 4, 2))
+
+
+def test_truncation_and_checkpointing_are_settings_of_training(flip_flop):
+    weights = {}
+    for name, options in {
+        "whole": {},
+        "segments": {"checkpoint_every": 7},
+        "windows": {"truncate": 5},
+    }.items():
+        network = RateRNN(2, 8, 2, seed=0)
+        run = train(network, flip_flop, **{**QUICK, "n_steps": 5, **options})
+        assert {key: getattr(run.config, key) for key in options} == options
+        weights[name] = network.recurrent_weight.detach()
+    # Float32, summed in another order, then divided by its own size by Adam.
+    torch.testing.assert_close(weights["segments"], weights["whole"], rtol=0, atol=1e-4)
+    assert not torch.allclose(weights["windows"], weights["whole"], rtol=0, atol=1e-3)
+    with pytest.raises(InputError, match=r"'truncate': .*greater than or equal to 1, got 0"):
+        train(RateRNN(2, 8, 2), flip_flop, truncate=0)
