@@ -39,7 +39,10 @@ def run(n_steps, **options):
     y = torch.randn({trials}, n_steps, {outputs})
     before = kilobytes("VmRSS")
     pathlib.Path("/proc/self/clear_refs").write_text("5")
-    (net(x, **options)[0] - y).square().mean().backward()
+    with torch.set_grad_enabled({gradient}):
+        loss = (net(x, **options)[0] - y).square().mean()
+    if loss.requires_grad:
+        loss.backward()
     return kilobytes("VmHWM") - before
 
 # What is allocated once, at the first time, is nobody's peak.
@@ -51,10 +54,11 @@ print(run({n_steps}, **options) * 1024)
 """
 
 
-def peak(network: str, n_steps: int, options: str = "") -> float:
-    """Return the bytes that one forward and backward pass adds at its peak."""
+def peak(network: str, n_steps: int, options: str = "", gradient: bool = True) -> float:
+    """Return the bytes that a forward pass, and a backward pass if wanted, adds at its peak."""
     code = MEASURE.format(
         network=network,
+        gradient=gradient,
         options=options,
         n_steps=n_steps,
         trials=TRIALS,
@@ -85,6 +89,7 @@ def main() -> None:
         f"{processor()}; {TRIALS} trials, {UNITS} units; in units of one (time, trial, unit) array of float32"
     )
     for name, built, options in (
+        ("numba, no gradient", network(alpha=0.2), bare),
         ("numba, alpha 1", network(), bare),
         ("numba, leaky", network(alpha=0.2), bare),
         ("numba, leaky, noise", network(alpha=0.2, noise_std=0.05), bare),
@@ -97,7 +102,9 @@ def main() -> None:
         cells = []
         for n_steps in (250, 500, 1000, 2000):
             unit = 4 * n_steps * TRIALS * UNITS
-            cells.append(f"{peak(built, n_steps, options) / unit:5.2f} at {n_steps}")
+            cells.append(
+                f"{peak(built, n_steps, options, 'no gradient' not in name) / unit:5.2f} at {n_steps}"
+            )
         print(f"    {name:<22} {'   '.join(cells)} steps", flush=True)
     print("checkpointing, leaky with noise, MiB")
     for n_steps in (1250, 2500, 5000, 10_000):

@@ -53,7 +53,12 @@ def scan_by_hand(passes: Passes, problem: ScanProblem) -> ScanResult:
     """Run a problem with these passes; the result is differentiable by torch, twice and more."""
     if not len(problem.inputs) or not len(problem.initial_state):
         return ReferenceEngine().scan(problem)
-    return ScanResult.of(problem, _Scan.apply(*problem.tensors.values(), problem, passes))
+    tensors = problem.tensors.values()
+    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
+        return ScanResult.of(problem, _Scan.apply(*tensors, problem, passes))
+    with torch.no_grad():
+        results, _ = passes.forward(problem, keep=False)
+    return ScanResult.of(problem, (results[name] for name in problem.results))
 
 
 class _Scan(torch.autograd.Function):
@@ -62,7 +67,7 @@ class _Scan(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *arguments: Any) -> tuple[Tensor, ...]:
         *tensors, problem, passes = arguments
-        results, kept = passes.forward(problem, any(ctx.needs_input_grad))
+        results, kept = passes.forward(problem, keep=True)
         ctx.problem, ctx.passes = problem, passes
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(*tensors, *kept)

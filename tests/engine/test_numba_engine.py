@@ -218,6 +218,29 @@ def test_without_gradient_and_rates_the_outputs_are_the_same_bits(dynamics, alph
     assert torch.equal(with_rates.rates, whole.rates)
 
 
+@pytest.mark.parametrize("grad", [True, False])
+@pytest.mark.parametrize("dynamics", ["rate", "current"])
+def test_only_a_gradient_to_come_keeps_the_activity(monkeypatch, dynamics, grad):
+    from neurornn.engine.fused import layout
+
+    sizes, width = [], layout.padded_units(21)
+    empty = torch.Tensor.new_empty
+
+    def spy(self, *shape):
+        result = empty(self, *shape)
+        sizes.append(result.shape[0] if result.ndim == 3 and result.shape[2] == width else 0)
+        return result
+
+    problem = make_problem(dynamics, sizes=(50, 5, 3, 21, 2), wants_rates=False, wants_states=False)
+    monkeypatch.setattr(torch.Tensor, "new_empty", spy)
+    with torch.set_grad_enabled(grad):
+        scan(problem, "numba")
+        # Nor does a problem without anything to differentiate, whatever the mode.
+        scan(problem.with_tensors({name: own.detach() for name, own in problem.tensors.items()}), "numba")
+    wanted = {("rate", True): [50, 50], ("current", True): [50, 1]}.get((dynamics, grad), [2, 1])
+    assert [size for size in sizes if size] == [*wanted, 2, 1]
+
+
 @pytest.mark.parametrize("dynamics", ["rate", "current"])
 @pytest.mark.parametrize("n_trials", [3, 64, 150])
 def test_any_number_of_threads_gives_the_same_bits(dynamics, n_trials):
