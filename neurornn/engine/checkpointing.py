@@ -22,14 +22,16 @@ Scan = Callable[[ScanProblem], ScanResult]
 def scan_in_segments(problem: ScanProblem, scan: Scan) -> ScanResult:
     """Run a problem segment by segment; ``scan`` runs one of them.
 
+    A problem of one segment is run whole, and so is one under ``torch.func`` or autocast, which need the
+    graph.
+
     Raises
     ------
     InputError
-        Under a transformation of ``torch.func``, or of second derivatives, which need the whole graph.
+        Where a gradient is to be differentiated again.
     """
-    whole = dataclasses.replace(problem, checkpoint_every=None)
     if by_hand.reason_to_refuse() or len(problem.inputs) <= (problem.checkpoint_every or 0):
-        return scan(whole)
+        return scan(dataclasses.replace(problem, checkpoint_every=None))
     return ScanResult.of(problem, _Segments.apply(*problem.tensors.values(), problem, scan))
 
 

@@ -68,13 +68,12 @@ def _refusals(problem: ScanProblem, engine: str) -> dict[str, str | None]:
 
 
 def _refusal(engine: Engine, problem: ScanProblem) -> str | None:
-    switched = os.environ.get(fused.SWITCH, "")
-    if switched:
-        need_choice(switched, f"engine in the environment variable {fused.SWITCH},", ("auto", *ENGINES))
-        names = list(ENGINES)
-        if switched != "auto" and names.index(engine.name) < names.index(switched):
-            return f"the environment variable {fused.SWITCH}={switched} switches it off"
-    return engine.reason_to_refuse(problem)
+    names = list(ENGINES)
+    named = os.environ.get(fused.SWITCH, "")
+    if named:
+        need_choice(named, f"engine in the environment variable {fused.SWITCH},", ("auto", *names))
+    slower = names[names.index(engine.name) + 1 :]
+    return fused.switched_off(slower) or engine.reason_to_refuse(problem)
 
 
 _said: set[str] = set()

@@ -94,10 +94,8 @@ class NumbaEngine:
             others,
             outputs,
         )
-        size = layout.trials_per_slice(rows)
-        threads.share(
-            lambda first, last: run((first, last, size), *arguments), -(-rows // size), engine_threads()
-        )
+        size, n_slices = layout.slices(rows)
+        threads.share(lambda first, last: run((first, last, size), *arguments), n_slices, engine_threads())
         if keep and rows > n_trials:
             # No gradient comes to the filling, but nothing times a rate beyond all bounds would be NaN.
             rates[:, n_trials:] = 0
@@ -124,11 +122,9 @@ class NumbaEngine:
         n_steps, rows, width = rates.shape
         n_trials, n_units = problem.initial_state.shape
         n_inputs, n_outputs = problem.inputs.shape[2], len(problem.output_bias)
-        size = layout.trials_per_slice(rows)
-        n_slices = -(-rows // size)
+        size, n_slices = layout.slices(rows)
         # Two at least, since each step's gradient is made of the one after it.
         depth = max(2, min(n_steps, CHUNK_ROWS // size))
-
         few = 0 if arriving["outputs"] is None else layout.padded_channels(n_outputs)
 
         def arrived(name: str, columns: int) -> Tensor:

@@ -103,7 +103,14 @@ _BACK_FROM_VALUE: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
         gradient, value.neg().expm1_().neg_().masked_fill_(value > 20, 1), out=out
     ),
 }
-"""Write f'(u) times a gradient, told f(u), of activations for which u itself need not be kept."""
+"""Write f'(u) times a gradient, told f(u), of activations for which u itself need not be kept.
+
+What is written to may be the gradient itself.
+"""
+
+
+def _times(gradient: Tensor, slope: Tensor, out: Tensor) -> Tensor:
+    return torch.mul(gradient, slope, out=out)
 
 
 def _told_by_value(problem: ScanProblem) -> bool:
@@ -162,17 +169,13 @@ def _backward(
     recurrent_weight, first = problem.recurrent_weight, problem.initial_state
     at_outputs, at_rates, at_states = (arriving.get(name) for name in ("outputs", "rates", "states"))
     n_trials, n_units = first.shape
-    told = _BACK_FROM_VALUE[f.name] if _told_by_value(problem) else None
-    slope = f.derivative(hidden) if told is None else hidden
+    # What takes a gradient back through f, and what it is told: f(u), or the slope itself.
+    if _told_by_value(problem):
+        through, told = _BACK_FROM_VALUE[f.name], hidden
+    else:
+        through, told = _times, f.derivative(hidden)
     pull = _leak_pull(problem, rates, hidden) if needs("alpha") else None
     at_alpha = rates.new_zeros(n_units)
-
-    def through(gradient: Tensor, t: int, out: Tensor) -> None:
-        """Write f' times a gradient at a step, which may be where it is."""
-        if told is None:
-            torch.mul(gradient, slope[t], out=out)
-        else:
-            told(gradient, hidden[t], out)
 
     # What arrives at the rates of a step turns into that step's K where it is.
     if at_outputs is None:
@@ -187,23 +190,23 @@ def _backward(
         if onward is not None:
             gradient.addmm_(onward, recurrent_weight)
         if dynamics == "current":
-            through(gradient, t, gradient)
+            through(gradient, told[t], gradient)
             if at_states is not None:
                 gradient += at_states[t]
         if leak and dynamics == "leak_inside":
-            through(gradient.add_(carried.mul_(1 - alpha)), t, carried)
+            through(gradient.add_(carried.mul_(1 - alpha)), told[t], carried)
         elif leak:
             carried.mul_(1 - alpha).add_(gradient)
         if pull is not None:
             at_alpha += (carried * pull[t]).sum(0)
         if dynamics == "rate":
-            through(carried if leak else gradient, t, gradient)
+            through(carried if leak else gradient, told[t], gradient)
             if leak:
                 gradient.mul_(alpha)
         elif leak:
             torch.mul(carried, alpha, out=gradient)
         elif dynamics == "leak_inside":
-            through(gradient, t, gradient)
+            through(gradient, told[t], gradient)
         onward = gradient
         if problem.leaves_window(t):
             onward = None

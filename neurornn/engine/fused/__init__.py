@@ -7,17 +7,21 @@ from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Collection
 
 SWITCH = "NEURORNN_ENGINE"
 """Environment variable that names the fastest engine that may be used."""
 
 
+def switched_off(slower: Collection[str]) -> str | None:
+    """Say that the environment switches an engine off, where it names one of the slower ones."""
+    named = os.environ.get(SWITCH, "")
+    return f"the environment variable {SWITCH}={named} switches it off" if named in slower else None
+
+
 def reason_to_do_without() -> str | None:
     """Say why compiled code is not to be used here at all, or None where it is."""
-    switched = os.environ.get(SWITCH, "")
-    if switched in ("torch", "reference"):
-        return f"the environment variable {SWITCH}={switched} switches it off"
-    return reason_not_to_compile()
+    return switched_off(("torch", "reference")) or reason_not_to_compile()
 
 
 @functools.cache

@@ -32,9 +32,10 @@ def padded_channels(n_channels: int) -> int:
     return _round_up(n_channels, FEW_ROWS)
 
 
-def trials_per_slice(n_trials: int) -> int:
-    """Return into how large slices trials, in whole tiles, are cut: by their number alone."""
-    return ROWS * -(-n_trials // (ROWS * MOST_SLICES))
+def slices(n_trials: int) -> tuple[int, int]:
+    """Return into how large slices, and how many, trials in whole tiles are cut: by their number alone."""
+    size = ROWS * -(-n_trials // (ROWS * MOST_SLICES))
+    return size, -(-n_trials // size)
 
 
 def padded(tensor: Tensor, *shape: int) -> Tensor:

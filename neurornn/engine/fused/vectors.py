@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from llvmlite import ir
 from numba.core import cgutils
@@ -20,22 +20,26 @@ FLOAT = ir.FloatType()
 
 
 @dataclass(frozen=True)
-class Floats:
-    """As many float32 as a register has lanes."""
+class _Register:
+    """What lies in the lanes of one register."""
 
     builder: Any
     value: Any
 
     @property
     def lanes(self) -> int:
-        """Number of floats."""
+        """Number of lanes."""
         return self.value.type.count
 
-    def like(self, number: Floats | float) -> Floats:
+    def like(self, number: Self | float) -> Self:
         """Return a constant in every lane, or what is a vector already."""
-        if isinstance(number, Floats):
+        if isinstance(number, _Register):
             return number
-        return Floats(self.builder, ir.Constant(self.value.type, [float(number)] * self.lanes))
+        return type(self)(self.builder, ir.Constant(self.value.type, [number] * self.lanes))
+
+
+class Floats(_Register):
+    """As many float32 as a register has lanes."""
 
     def __add__(self, other: Floats | float) -> Floats:
         return Floats(self.builder, self.builder.fadd(self.value, self.like(other).value))
@@ -112,23 +116,8 @@ def polynomial(variable: Floats, coefficients: tuple[float, ...]) -> Floats:
     return total
 
 
-@dataclass(frozen=True)
-class Words:
+class Words(_Register):
     """As many 32-bit words as a register has lanes; arithmetic is modulo 2^32."""
-
-    builder: Any
-    value: Any
-
-    @property
-    def lanes(self) -> int:
-        """Number of words."""
-        return self.value.type.count
-
-    def like(self, number: Words | int) -> Words:
-        """Return a constant in every lane, or what is a vector already."""
-        if isinstance(number, Words):
-            return number
-        return Words(self.builder, ir.Constant(self.value.type, [number] * self.lanes))
 
     def __add__(self, other: Words | int) -> Words:
         return Words(self.builder, self.builder.add(self.value, self.like(other).value))
