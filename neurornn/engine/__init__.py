@@ -6,7 +6,16 @@ raises where it cannot serve.
 
 from neurornn.engine.choice import ENGINES, Explanation, explain, need_engine, need_serving, scan
 from neurornn.engine.noise import Noise
-from neurornn.engine.problem import DYNAMICS, Dynamics, Engine, ScanProblem, ScanResult, need_finite
+from neurornn.engine.problem import (
+    DYNAMICS,
+    Dynamics,
+    Engine,
+    Feedback,
+    Plasticity,
+    ScanProblem,
+    ScanResult,
+    need_finite,
+)
 
 __all__ = [
     "DYNAMICS",
@@ -14,7 +23,9 @@ __all__ = [
     "Dynamics",
     "Engine",
     "Explanation",
+    "Feedback",
     "Noise",
+    "Plasticity",
     "ScanProblem",
     "ScanResult",
     "explain",

@@ -38,14 +38,8 @@ def scan_in_segments(problem: ScanProblem, scan: Scan) -> ScanResult:
 def _segment(problem: ScanProblem, first: int, state: Tensor) -> ScanProblem:
     """Return the problem of one segment, which hands its last state on."""
     assert problem.checkpoint_every is not None
-    return dataclasses.replace(
-        problem,
-        inputs=problem.inputs[first : first + problem.checkpoint_every],
-        initial_state=state,
-        first_step=problem.first_step + first,
-        checkpoint_every=None,
-        wants_states=True,
-    )
+    part = problem.segment(first, first + problem.checkpoint_every, state)
+    return dataclasses.replace(part, checkpoint_every=None, wants_states=True)
 
 
 class _Segments(torch.autograd.Function):

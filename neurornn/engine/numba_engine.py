@@ -27,6 +27,13 @@ if TYPE_CHECKING:
 
 ACTIVATIONS = ("tanh", "relu", "softplus", "sigmoid")
 DYNAMICS = ("rate", "current")
+UNSERVED = {
+    "selection": "low rank",
+    "plasticity": "short-term plasticity",
+    "norm_gain": "layer normalisation",
+    "kept_share": "dropout of rates",
+    "feedback_weight": "fed-back outputs",
+}
 CHUNK_ROWS = 256
 """Rows, steps times trials, over which the weights' gradients are summed at once: what the caches hold."""
 
@@ -43,6 +50,9 @@ class NumbaEngine:
         if problem.activation.name not in ACTIVATIONS:
             name = repr(problem.activation.name) if problem.activation.name else "a callable"
             return f"its kernel has the activations {', '.join(map(repr, ACTIVATIONS))}, not {name}"
+        for name, extra in UNSERVED.items():
+            if getattr(problem, name) is not None:
+                return f"its kernel has no {extra}"
         for name, tensor in problem.tensors.items():
             if tensor.dtype != torch.float32:
                 return f"it serves float32 only, and `{name}` is {str(tensor.dtype).removeprefix('torch.')}"

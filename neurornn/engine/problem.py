@@ -37,6 +37,55 @@ class ElementwiseFunction(Protocol):
 
 
 @dataclass(frozen=True)
+class Plasticity:
+    """Short-term plasticity of every unit's outgoing synapses: one step, from the unit's rate r in Hz.
+
+    With x the resources that are available and u the share of them that a spike uses, both in [0, 1]::
+
+        x_t = clip(x_{t-1} + recovery (1 - x_{t-1}) - seconds u_{t-1} x_{t-1} r_{t-1})
+        u_t = clip(u_{t-1} + relaxation (U - u_{t-1}) + seconds U (1 - u_{t-1}) r_{t-1})
+
+    and what other units receive at step t is ``u_t x_t r_{t-1}``.
+
+    Attributes
+    ----------
+    usage : Tensor, shape (unit,)
+        U, what u comes back to.
+    recovery, relaxation : Tensor, shape (unit,)
+        The step over the time constants of x and of u.
+    seconds : float
+        The step in seconds.
+    """
+
+    usage: Tensor
+    recovery: Tensor
+    relaxation: Tensor
+    seconds: float
+
+    def step(self, resources: Tensor, use: Tensor, rate: Tensor) -> tuple[Tensor, Tensor]:
+        """Return x and u one step later, each of the shape (..., unit) that they have."""
+        spent = self.seconds * rate
+        later_resources = resources + self.recovery * (1 - resources) - use * resources * spent
+        later_use = use + self.relaxation * (self.usage - use) + self.usage * (1 - use) * spent
+        return later_resources.clamp(0, 1), later_use.clamp(0, 1)
+
+
+@dataclass(frozen=True)
+class Feedback:
+    """What the readout put out a step before, fed back to the units; or the truth in its place.
+
+    Attributes
+    ----------
+    teacher : Tensor, shape (time, trial, output_channel)
+        What is fed back at a step where the trial is forced.
+    forced : Tensor of bool, shape (time, trial)
+    """
+
+    teacher: Tensor
+    forced: Tensor
+
+
+@dataclass(frozen=True)
 class ScanProblem:
     """One scan: inputs, initial state, weights and the form of the equation.
 
@@ -44,9 +93,10 @@ class ScanProblem:
     ----------
     inputs : Tensor, shape (time, trial, input_channel)
     initial_state : Tensor, shape (trial, unit)
+        With plasticity (trial, 3 unit): the state of the equation, x and u.
     input_weight : Tensor, shape (unit, input_channel)
     recurrent_weight : Tensor, shape (unit, unit)
-        Entry [i, j] is from unit j to unit i.
+        Entry [i, j] is from unit j to unit i. With a selection (unit, rank).
     bias : Tensor, shape (unit,)
     output_weight : Tensor, shape (output_channel, unit)
     output_bias : Tensor, shape (output_channel,)
@@ -56,6 +106,17 @@ class ScanProblem:
         Leak dt / tau, 1 for none.
     noise : Noise or None
         Added where the dynamics says.
+    selection : Tensor, shape (rank, unit), or None
+        Low rank: what of the rates the recurrent weight is applied to, W = recurrent_weight @ selection.
+    plasticity : Plasticity or None
+        Of the synapses that the recurrent weight stands for.
+    norm_gain : Tensor, shape (unit,), or None
+        Layer normalisation of the weighted sum over units, times this gain, before bias and noise.
+    kept_share : Tensor, shape (trial, unit), or None
+        Dropout: what the recurrent weight and the readout see of each rate, as a factor.
+    feedback_weight : Tensor, shape (unit, output_channel), or None
+    feedback : Feedback or None
+        There where the weight is.
     first_step : int
         Number of the first step, from which noise and windows are counted.
     truncate : int or None
@@ -77,6 +138,12 @@ class ScanProblem:
     dynamics: Dynamics
     alpha: float | Tensor
     noise: Noise | None = None
+    selection: Tensor | None = None
+    plasticity: Plasticity | None = None
+    norm_gain: Tensor | None = None
+    kept_share: Tensor | None = None
+    feedback_weight: Tensor | None = None
+    feedback: Feedback | None = None
     first_step: int = 0
     truncate: int | None = None
     checkpoint_every: int | None = None
@@ -93,18 +160,30 @@ class ScanProblem:
         """
         if self.inputs.ndim != 3:
             raise InputError(f"`inputs` must be (time, trial, input_channel), got {tuple(self.inputs.shape)}")
-        _, n_trials, n_inputs = self.inputs.shape
+        n_steps, n_trials, n_inputs = self.inputs.shape
         n_units, n_outputs = self.bias.numel(), self.output_bias.numel()
+        rank = n_units if self.selection is None else len(self.selection)
         shapes: dict[str, tuple[int, ...]] = {
-            "initial_state": (n_trials, n_units),
+            "initial_state": (n_trials, n_units if self.plasticity is None else 3 * n_units),
             "input_weight": (n_units, n_inputs),
-            "recurrent_weight": (n_units, n_units),
+            "recurrent_weight": (n_units, rank),
             "bias": (n_units,),
             "output_weight": (n_outputs, n_units),
             "output_bias": (n_outputs,),
+            "selection": (rank, n_units),
+            "norm_gain": (n_units,),
+            "kept_share": (n_trials, n_units),
+            "feedback_weight": (n_units, n_outputs),
         }
-        for name, shape in shapes.items():
-            tensor = getattr(self, name)
+        given = {name: (getattr(self, name), shape) for name, shape in shapes.items()}
+        if self.feedback is not None:
+            given["teacher"] = self.feedback.teacher, (n_steps, n_trials, n_outputs)
+        if self.plasticity is not None:
+            for name in ("usage", "recovery", "relaxation"):
+                given[name] = getattr(self.plasticity, name), (n_units,)
+        for name, (tensor, shape) in given.items():
+            if tensor is None:
+                continue
             if tensor.shape != shape:
                 raise InputError(f"`{name}` must have shape {shape}, got {tuple(tensor.shape)}")
             if tensor.dtype != self.inputs.dtype or tensor.device != self.inputs.device:
@@ -131,18 +210,36 @@ class ScanProblem:
         return isinstance(self.alpha, Tensor) or self.alpha != 1
 
     @property
+    def states_are_rates(self) -> bool:
+        """Whether the state before and after a step is nothing but the rates."""
+        return self.dynamics != "current" and self.plasticity is None
+
+    @property
     def results(self) -> tuple[str, ...]:
-        """Names of the distinct arrays that are asked for: without current dynamics, states are rates."""
-        current = self.dynamics == "current"
-        rates = self.wants_rates or (self.wants_states and not current)
-        return ("outputs", *["rates"] * rates, *["states"] * (self.wants_states and current))
+        """Names of the distinct arrays that are asked for: states may be the rates."""
+        same = self.states_are_rates
+        rates = self.wants_rates or (self.wants_states and same)
+        return ("outputs", *["rates"] * rates, *["states"] * (self.wants_states and not same))
 
     def materialised_noise(self) -> Tensor | None:
         """Return the noise of (time, trial, unit), or None where there is none."""
         if self.noise is None:
             return None
-        n_trials, n_units = self.initial_state.shape
-        return self.noise.materialise((len(self.inputs), n_trials, n_units), self.first_step, self.bias)
+        n_steps, n_trials, _ = self.inputs.shape
+        return self.noise.materialise((n_steps, n_trials, len(self.bias)), self.first_step, self.bias)
+
+    def segment(self, first: int, stop: int, state: Tensor) -> ScanProblem:
+        """Return the part of the scan from step ``first`` to before ``stop``, which begins in a state."""
+        feedback = self.feedback
+        if feedback is not None:
+            feedback = Feedback(feedback.teacher[first:stop], feedback.forced[first:stop])
+        return dataclasses.replace(
+            self,
+            inputs=self.inputs[first:stop],
+            initial_state=state,
+            feedback=feedback,
+            first_step=self.first_step + first,
+        )
 
     def leaves_window(self, t: int) -> bool:
         """Say whether the state before step ``t`` of this scan lies in an earlier window."""
@@ -174,6 +271,9 @@ TENSORS = (
     "output_weight",
     "output_bias",
     "alpha",
+    "selection",
+    "norm_gain",
+    "feedback_weight",
 )
 """What of a problem can carry a gradient, in the order of its attributes."""
 
@@ -181,7 +281,8 @@ TENSORS = (
 class ScanResult(NamedTuple):
     """Outputs, rates and states of a scan, each (time, trial, ·).
 
-    Without current dynamics states are the rates. Both are None where the problem does not want them.
+    States are the rates unless dynamics are current or synapses plastic. Both are None where the problem
+    does not want them.
     """
 
     outputs: Tensor
@@ -192,7 +293,7 @@ class ScanResult(NamedTuple):
     def of(cls, problem: ScanProblem, arrays: Iterable[Tensor]) -> ScanResult:
         """Return the result whose distinct arrays are these, in the order of `ScanProblem.results`."""
         found = dict(zip(problem.results, arrays, strict=True))
-        states = found.get("states") if problem.dynamics == "current" else found.get("rates")
+        states = found.get("rates" if problem.states_are_rates else "states")
         return cls(found["outputs"], found.get("rates"), states)
 
 

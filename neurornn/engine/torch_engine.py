@@ -19,6 +19,14 @@ from neurornn.numerics.threads import engine_threads, intra_op_threads
 _SMALL_STEP = 2**19
 """Products of a time step, units^2 * trials, up to which a second thread gains little."""
 
+UNSERVED = {
+    "selection": "low rank",
+    "plasticity": "short-term plasticity",
+    "norm_gain": "layer normalisation",
+    "kept_share": "dropout of rates",
+    "feedback_weight": "fed-back outputs",
+}
+
 
 class TorchEngine:
     """The scan with gradients derived by hand; any dtype, device and activation."""
@@ -27,6 +35,9 @@ class TorchEngine:
 
     def reason_to_refuse(self, problem: ScanProblem) -> str | None:
         """Refuse what only autograd can follow, rather than give a gradient that lacks something."""
+        for name, extra in UNSERVED.items():
+            if getattr(problem, name) is not None:
+                return f"it has no gradient by hand of {extra}"
         if _has_parameters(problem.activation, problem.bias):
             return "the activation has trainable parameters of its own"
         return by_hand.reason_to_refuse()
