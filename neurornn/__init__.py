@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from neurornn.activity import condition_average
     from neurornn.files import CorruptFile
     from neurornn.networks import (
+        GRU,
+        LSTM,
         build_network,
         load_network,
         network_from_arrays,
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
     from neurornn.vocabulary import InputError
 
 __all__ = [
+    "GRU",
+    "LSTM",
     "CorruptFile",
     "InputError",
     "RateRNN",
@@ -62,6 +66,8 @@ __all__ = [
 _ROOMS = ("analysis", "engine", "plots", "tasks", "testing")
 _HOMES = {
     "CorruptFile": "files",
+    "GRU": "networks",
+    "LSTM": "networks",
     "InputError": "vocabulary",
     "Task": "tasks",
     "analyze": "pipeline",

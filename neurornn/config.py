@@ -6,17 +6,22 @@ is refused before anything is done, in one sentence per mistake.
 
 from __future__ import annotations
 
+import base64
+import binascii
+import io
+import math
 import os
 import tomllib
+import zlib
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import numpy as np
 import pydantic
 import tomli_w
 
 from neurornn import files
-from neurornn.vocabulary import InputError, nearest_name
+from neurornn.vocabulary import InputError, nearest_name, unknown_name
 
 Model = TypeVar("Model", bound="Config")
 
@@ -62,39 +67,252 @@ class TaskConfig(Config):
     """Fields of the task's dataclass."""
 
 
-class NetworkConfig(Config):
-    """Everything that rebuilds a network but its weights."""
+def array_as_text(array: np.ndarray) -> str:
+    """Return an array as one word: NumPy's own file format, compressed, in base64."""
+    buffer = io.BytesIO()
+    np.save(buffer, np.ascontiguousarray(array), allow_pickle=False)
+    return base64.b64encode(zlib.compress(buffer.getvalue(), 9)).decode()
 
-    family: Literal["RateRNN"] = "RateRNN"
+
+def array_from_text(text: str) -> np.ndarray:
+    """Return the array that `array_as_text` wrote.
+
+    Raises
+    ------
+    ValueError
+        Where the text is no such array.
+    """
+    try:
+        data = zlib.decompress(base64.b64decode(text, validate=True))
+        return np.load(io.BytesIO(data), allow_pickle=False)
+    except (binascii.Error, zlib.error, EOFError) as error:
+        raise ValueError("not an array as text") from error
+
+
+def _matrix_as_text(value: Any) -> Any:
+    """Turn a matrix, as rows or as an array, into the word that a configuration holds; check such a word."""
+    if isinstance(value, str):
+        array_from_text(value)
+        return value
+    if isinstance(value, list | tuple | np.ndarray) or hasattr(value, "detach"):
+        array = np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
+        if array.ndim == 2 and array.dtype.kind in "biuf":
+            return array_as_text(array)
+        raise ValueError(f"expected a matrix of numbers, got shape {array.shape} of {array.dtype}")
+    return value
+
+
+def _initialisation(value: Any) -> Any:
+    """Turn given weights into text; leave a name alone."""
+    return value if isinstance(value, str) else _matrix_as_text(value)
+
+
+def _as_list(value: Any) -> Any:
+    """Turn a vector of any kind into a list."""
+    return value.tolist() if hasattr(value, "tolist") else list(value) if isinstance(value, tuple) else value
+
+
+Matrix = Annotated[str, pydantic.BeforeValidator(_matrix_as_text)]
+"""A matrix as one word of text; rows of numbers and arrays are turned into it."""
+Initialisation = Annotated[str, pydantic.BeforeValidator(_initialisation)]
+"""The name of a scheme, or given weights as one word of text."""
+Vector = Annotated[list[float], pydantic.BeforeValidator(_as_list)]
+
+
+def _positive_numbers(value: Any) -> Any:
+    """Check one time constant, or a list of them."""
+    value = _as_list(value)
+    if isinstance(value, list):
+        return [_positive_numbers(entry) for entry in value]
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError("input should be a number, or a list with one for each unit")
+    if not math.isfinite(value):
+        raise ValueError("input should be a finite number")
+    if value <= 0:
+        raise ValueError("input should be greater than 0")
+    return float(value)
+
+
+TimeConstants = Annotated[Any, pydantic.PlainValidator(_positive_numbers)]
+"""One number for all units, or a list with one for each."""
+
+
+class NetworkConfig(Config):
+    """Everything that rebuilds a network but its trained weights, whatever its family.
+
+    `from_dict` returns the configuration of the family that the key ``family`` names.
+    """
+
+    family: str
     """Name of the network's class."""
     input_size: int = pydantic.Field(ge=0)
     """Number of input channels."""
     hidden_size: int = pydantic.Field(ge=1)
-    """Number of recurrent units."""
+    """Number of recurrent units of a layer."""
     output_size: int = pydantic.Field(ge=0)
     """Number of output channels."""
-    activation: str = "tanh"
-    """Registered name of the nonlinearity f."""
-    dynamics: Literal["rate", "current", "leak_inside"] = "rate"
-    """Where the leak stands in the equation."""
-    tau: float | None = pydantic.Field(default=None, gt=0)
-    """Time constant in ms; None means no leak."""
-    dt: float | None = pydantic.Field(default=None, gt=0)
-    """Time step in ms; given together with tau."""
-    alpha: float | None = pydantic.Field(default=None, gt=0, le=1)
-    """Leak without units, in place of tau and dt."""
-    noise_std: float = pydantic.Field(default=0.0, ge=0)
-    """Standard deviation sigma of the recurrent noise."""
-    gain: float = pydantic.Field(default=1.0, ge=0)
-    """Recurrent weights begin with variance gain^2 / hidden_size."""
+    n_layers: int = pydantic.Field(default=1, ge=1)
+    """Number of layers; each sees the rates of the one below."""
+    bidirectional: bool = False
+    """Whether every layer also runs from the last step to the first."""
+    residual: bool = False
+    """Whether what a layer sees is added to its rates, from the second layer on."""
+    readout: Literal["linear", "softmax"] = "linear"
+    """What the outputs are of the weighted rates."""
+    attention: Literal["additive", "dot", "scaled", "bilinear"] | None = None
+    """Score by which the readout weighs the rates of all steps so far; None: it sees the present ones."""
+    dropout: float = pydantic.Field(default=0.0, ge=0, lt=1)
+    """Probability with which a unit is silent for others through a trial, in train mode."""
+    input_noise_std: float = pydantic.Field(default=0.0, ge=0)
+    """Standard deviation sigma of the noise on the inputs, in train mode."""
+    output_noise_std: float = pydantic.Field(default=0.0, ge=0)
+    """Standard deviation of the noise on the outputs, in train mode."""
+    initial_state: Vector | None = None
+    """The state before the first step, one number per state variable; None: the family's own."""
     trainable_initial_state: bool = False
-    """Whether the state before the first step is learned; otherwise it is zero."""
+    """Whether the state before the first step is learned."""
     engine: str = "auto"
     """Which implementation of the scan over time."""
     dtype: Literal["float32", "float64"] = "float32"
     """Precision of the weights."""
     seed: int = pydantic.Field(default=0, ge=0)
     """Seed of the initial weights and of the noise."""
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], source: str = "the configuration") -> Self:
+        """Build the configuration of the family that is named.
+
+        Raises
+        ------
+        InputError
+            Where the family does not exist, a key is unknown or a value does not fit.
+        """
+        if cls is not NetworkConfig or not isinstance(values, Mapping):
+            return super().from_dict(values, source)
+        family = values.get("family", "RateRNN")
+        if family not in FAMILY_CONFIGS:
+            unknown_name("network family", family, FAMILY_CONFIGS)
+        return FAMILY_CONFIGS[family].from_dict(values, source)  # type: ignore[return-value]
+
+
+class RateConfig(NetworkConfig):
+    """What rebuilds a `RateRNN`."""
+
+    family: Literal["RateRNN"] = "RateRNN"
+    """Name of the network's class."""
+    activation: str = "tanh"
+    """Name of the nonlinearity f."""
+    dynamics: Literal["rate", "current", "leak_inside"] = "rate"
+    """Where the leak stands in the equation."""
+    tau: TimeConstants | None = None
+    """Time constant in ms, one for all units or one for each; None means no leak."""
+    dt: float | None = pydantic.Field(default=None, gt=0)
+    """Time step in ms; given together with tau."""
+    trainable_tau: bool = False
+    """Whether the time constants are learned."""
+    alpha: Annotated[float, pydantic.Field(gt=0, le=1)] | None = None
+    """Leak without units, in place of tau and dt."""
+    noise_std: float = pydantic.Field(default=0.0, ge=0)
+    """Standard deviation sigma of the recurrent noise."""
+    recurrent: bool = True
+    """Whether there are recurrent weights."""
+    recurrent_initialisation: Initialisation | None = None
+    """Scheme of the recurrent weights, or the weights; None: gaussian, and balanced_gamma by Dale's law."""
+    input_initialisation: Initialisation = "gaussian"
+    """Scheme of the input weights, or the weights."""
+    output_initialisation: Initialisation = "gaussian"
+    """Scheme of the output weights, or the weights."""
+    gain: float = pydantic.Field(default=1.0, ge=0)
+    """Gain of the recurrent weights, as their scheme understands it."""
+    input_gain: float = pydantic.Field(default=1.0, ge=0)
+    """Gain of the input weights."""
+    output_gain: float = pydantic.Field(default=1.0, ge=0)
+    """Gain of the output weights."""
+    excitatory_fraction: float | None = pydantic.Field(default=None, gt=0, le=1)
+    """Dale's law: the share of excitatory units, which come first; None: no such law."""
+    signs: Vector | None = None
+    """Dale's law: +1 or -1 for each unit, in place of the share."""
+    dale: Literal["absolute", "rectified"] = "absolute"
+    """What of a raw weight the signed one is made of."""
+    autapses: bool = True
+    """Whether units connect to themselves."""
+    readout_from: Literal["all", "excitatory"] = "all"
+    """Which units the readout sees."""
+    nonnegative_inputs: bool = False
+    """Whether input weights cannot be negative."""
+    input_mask: Matrix | None = None
+    """Which input connections there are."""
+    recurrent_mask: Matrix | None = None
+    """Which recurrent connections there are."""
+    output_mask: Matrix | None = None
+    """Which output connections there are."""
+    input_fixed: Matrix | None = None
+    """Input weights that are held; NaN where free."""
+    recurrent_fixed: Matrix | None = None
+    """Recurrent weights that are held; NaN where free."""
+    output_fixed: Matrix | None = None
+    """Output weights that are held; NaN where free."""
+    density: float = pydantic.Field(default=1.0, gt=0, le=1)
+    """Share of recurrent connections that exist, drawn at random."""
+    areas: dict[str, int] | None = None
+    """Names of areas and how many units each has, in order."""
+    projections: dict[str, float] = {}
+    """Density of the connections from an area to another one, ``{"V1 -> PFC": 0.2}``."""
+    input_areas: list[str] | None = None
+    """Areas that receive the inputs; None: all."""
+    output_areas: list[str] | None = None
+    """Areas that the readout sees; None: all."""
+    rank: int | None = pydantic.Field(default=None, ge=1)
+    """Rank of the recurrent weights, W = m n' / N; None: full."""
+    plasticity: Literal["facilitating", "depressing", "mixed"] | None = None
+    """Short-term plasticity of the recurrent synapses."""
+    feedback: bool = False
+    """Whether the outputs are fed back to the units."""
+    layer_norm: bool = False
+    """Whether the weighted sum is normalised over the units."""
+    weight_norm: bool = False
+    """Whether input and recurrent weights are directions times lengths."""
+
+
+class LSTMConfig(NetworkConfig):
+    """What rebuilds an `LSTM`."""
+
+    family: Literal["LSTM"] = "LSTM"
+    """Name of the network's class."""
+    forget_bias: float | None = None
+    """Initial bias of the forget gate; None: drawn like the rest."""
+
+
+class GRUConfig(NetworkConfig):
+    """What rebuilds a `GRU`."""
+
+    family: Literal["GRU"] = "GRU"
+    """Name of the network's class."""
+
+
+FAMILY_CONFIGS: dict[str, type[NetworkConfig]] = {
+    "RateRNN": RateConfig,
+    "LSTM": LSTMConfig,
+    "GRU": GRUConfig,
+}
+"""The configuration of each family of networks."""
+
+
+def _family(value: Any) -> Any:
+    own = value.get("family", "RateRNN") if isinstance(value, Mapping) else getattr(value, "family", None)
+    return own if own in FAMILY_CONFIGS else None
+
+
+AnyNetworkConfig = Annotated[
+    Annotated[RateConfig, pydantic.Tag("RateRNN")]
+    | Annotated[LSTMConfig, pydantic.Tag("LSTM")]
+    | Annotated[GRUConfig, pydantic.Tag("GRU")],
+    pydantic.Discriminator(
+        _family,
+        custom_error_type="network_family",
+        custom_error_message="expected a table whose family is one of 'RateRNN', 'LSTM', 'GRU'",
+    ),
+]
 
 
 class TrainingConfig(Config):
@@ -114,6 +332,8 @@ class TrainingConfig(Config):
     """Steps between evaluations on the held-out trials, each followed by a checkpoint."""
     n_evaluation_trials: int = pydantic.Field(default=256, ge=1)
     """Held-out trials, the same at every evaluation."""
+    teacher: float = pydantic.Field(default=0.0, ge=0, le=1)
+    """Share of steps at which the wanted outputs are fed back in place of the network's own."""
     truncate: int | None = pydantic.Field(default=None, ge=1)
     """Steps of the windows that no gradient leaves towards the past; None: it goes through all of time."""
     checkpoint_every: int | None = pydantic.Field(default=None, ge=1)
@@ -137,7 +357,7 @@ class RunConfig(Config):
     """A whole run: the content of ``config.toml``."""
 
     task: TaskConfig
-    network: NetworkConfig
+    network: AnyNetworkConfig
     training: TrainingConfig
     recording: RecordingConfig = RecordingConfig()
     neurornn_version: str = ""
@@ -186,7 +406,8 @@ def _without_none(value: Any) -> Any:
 def _sentences(model: type[Config], error: pydantic.ValidationError) -> Iterable[str]:
     """Rewrite pydantic's list: where, what came, what is expected, and the nearest known key."""
     for entry in error.errors(include_url=False):
-        place = ".".join(str(part) for part in entry["loc"])
+        # Which family of networks was meant is no part of the place.
+        place = ".".join(str(part) for part in entry["loc"] if part not in FAMILY_CONFIGS)
         if entry["type"] == "extra_forbidden":
             known = _fields_at(model, entry["loc"][:-1])
             near = nearest_name(str(entry["loc"][-1]), known)
@@ -195,7 +416,8 @@ def _sentences(model: type[Config], error: pydantic.ValidationError) -> Iterable
         elif entry["type"] == "missing":
             yield f"{place!r} is missing: add it"
         else:
-            message = entry["msg"][0].lower() + entry["msg"][1:]
+            message = entry["msg"].removeprefix("Value error, ")
+            message = message[0].lower() + message[1:]
             yield f"{place!r}: {message}, got {entry['input']!r}"
 
 
@@ -203,5 +425,6 @@ def _fields_at(model: type[Config], location: tuple[int | str, ...]) -> list[str
     """Return the known keys of the table at ``location``."""
     current: Any = model
     for part in location:
-        current = current.model_fields[str(part)].annotation
+        known = FAMILY_CONFIGS.get(str(part))
+        current = known or current.model_fields[str(part)].annotation
     return list(current.model_fields)

@@ -19,6 +19,7 @@ TRIALS = "trials"
 NOISE = "noise"
 EVALUATION = "evaluation"
 RECORDING = "recording"
+CONNECTIONS = "connections"
 FIXED_POINT_STARTS = "fixed point starts"
 BOOTSTRAP = "bootstrap"
 

@@ -11,10 +11,11 @@ import random
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from neurornn.networks import RateRNN
+from neurornn.networks import Network, build_network
 from neurornn.tasks import NO_CHOICE, TaskProtocol, Trials
-from neurornn.vocabulary import TIME, TRIAL
+from neurornn.vocabulary import TIME, TRIAL, InputError
 
 
 def check_task(task: TaskProtocol, *, n_trials: int = 64) -> None:
@@ -112,12 +113,16 @@ def _check_scores(task: TaskProtocol, trials: Trials, name: str) -> None:
         assert chosen.shape == (trials.n_trials,), f"{name}.ideal_choices must have shape (trial,)"
 
 
-def check_network(network: RateRNN, *, n_trials: int = 3, n_steps: int = 7) -> None:
-    """Check that a network's faces agree: forward and step, step and Jacobian, state, rate and readout.
+def check_network(network: Network, *, n_trials: int = 3, n_steps: int = 7) -> None:
+    """Check that a network keeps to what the package, and its user, take for granted.
+
+    Shapes; `step` is a step of `forward`, `jacobian` the derivative of `step`; states, rates and outputs
+    belong together; noise and dropout are off in eval mode, and a generator repeats them; the configuration
+    rebuilds the network, and its weights make it the same; no change of the parameters breaks a constraint.
 
     Parameters
     ----------
-    network : RateRNN
+    network : RateRNN, LSTM or GRU
         In any mode and precision; a copy of it is checked.
     n_trials, n_steps : int
         Size of the scan that is run for the check.
@@ -129,6 +134,7 @@ def check_network(network: RateRNN, *, n_trials: int = 3, n_steps: int = 7) -> N
 
     Examples
     --------
+    >>> from neurornn import RateRNN
     >>> check_network(RateRNN(2, 5, 1, activation="softplus", dynamics="current", tau=100.0, dt=20.0))
     """
     # A copy in float64, where rounding (1e-10) and the error of differences (1e-6) are far below any mistake.
@@ -138,18 +144,66 @@ def check_network(network: RateRNN, *, n_trials: int = 3, n_steps: int = 7) -> N
     with torch.no_grad():
         outputs, rates, states = network(inputs, return_states=True)
         assert outputs.shape == (n_trials, n_steps, network.output_size), f"outputs are {outputs.shape}"
-        assert rates.shape == (n_trials, n_steps, network.hidden_size), f"rates are {rates.shape}"
+        assert rates.shape == (n_trials, n_steps, network.rate_size), f"rates are {rates.shape}"
         assert states.shape == (n_trials, n_steps, network.state_size), f"states are {states.shape}"
-        state = network.initial_state(n_trials)
-        for t in range(n_steps):
-            state = network.step(state, inputs[:, t])
-            assert torch.allclose(state, states[:, t], atol=1e-10), f"step and forward differ at step {t}"
+        alone = network(inputs)
+        assert torch.allclose(alone[0], outputs, atol=1e-10), "outputs change where states are asked for"
+        assert torch.allclose(alone[1], rates, atol=1e-10), "rates change where states are asked for"
         assert torch.allclose(network.rates(states), rates, atol=1e-10), "rates(states) differ from the rates"
         assert torch.allclose(network.readout(rates), outputs, atol=1e-10), "readout(rates) differs"
-        last, held = states[:, -1], inputs[:, 0]
-        jacobian = network.jacobian(last, held)
-        for j in range(network.state_size):
-            nudge = torch.zeros_like(last)
-            nudge[:, j] = 1e-5
-            slope = (network.step(last + nudge, held) - network.step(last - nudge, held)) / 2e-5
-            assert torch.allclose(slope, jacobian[..., j], atol=1e-6), f"jacobian differs in column {j}"
+        if network.is_bidirectional:
+            _check_has_no_step(network, states, inputs)
+        else:
+            _check_steps(network, inputs, states)
+        _check_noise(network, inputs, outputs)
+        _check_rebuilds(network, inputs, outputs)
+        _check_constraints(network)
+
+
+def _check_has_no_step(network: Network, states: Tensor, inputs: Tensor) -> None:
+    try:
+        network.step(states[:, 0], inputs[:, 0])
+    except InputError:
+        return
+    raise AssertionError("a bidirectional network has no step and must say so")
+
+
+def _check_steps(network: Network, inputs: Tensor, states: Tensor) -> None:
+    state = network.initial_state(len(inputs))
+    for t in range(inputs.shape[1]):
+        state = network.step(state, inputs[:, t])
+        assert torch.allclose(state, states[:, t], atol=1e-10), f"step and forward differ at step {t}"
+    # Off the edge of what is clipped, where a derivative has two sides.
+    last, held = 0.9 * states[:, -1] + 0.03, inputs[:, 0]
+    jacobian = network.jacobian(last, held)
+    for j in range(network.state_size):
+        nudge = torch.zeros_like(last)
+        nudge[:, j] = 1e-5
+        slope = (network.step(last + nudge, held) - network.step(last - nudge, held)) / 2e-5
+        assert torch.allclose(slope, jacobian[..., j], atol=1e-6), f"jacobian differs in column {j}"
+
+
+def _check_noise(network: Network, inputs: Tensor, outputs: Tensor) -> None:
+    assert torch.equal(network(inputs)[0], network(inputs)[0]), "two runs in eval mode differ: noise is on"
+    network.train()
+    runs = [network(inputs, generator=torch.Generator().manual_seed(1))[0] for _ in range(2)]
+    network.eval()
+    assert torch.equal(*runs), "two runs in train mode with the same generator differ"
+    assert torch.allclose(network(inputs)[0], outputs, atol=1e-10), "a run in train mode left a trace"
+
+
+def _check_rebuilds(network: Network, inputs: Tensor, outputs: Tensor) -> None:
+    if network.activation_name == "":
+        return
+    twin = build_network(network.config.to_dict())
+    assert twin.config == network.config, "the configuration of the network that it rebuilds differs"
+    twin.load_state_dict(network.state_dict())
+    assert torch.allclose(twin.eval()(inputs)[0], outputs, atol=1e-10), "rebuilt, the network differs"
+
+
+def _check_constraints(network: Network) -> None:
+    other = copy.deepcopy(network)
+    generator = torch.Generator().manual_seed(2)
+    for parameter in other.parameters():
+        parameter.add_(torch.randn(parameter.shape, generator=generator, dtype=torch.float64))
+    assert other.violations() == 0, "a change of the parameters broke a sign, a mask or a held weight"

@@ -17,6 +17,7 @@ TRIAL = "trial"
 TIME = "time"
 UNIT = "unit"
 PRESYNAPTIC_UNIT = "presynaptic_unit"
+GATED_UNIT = "gated_unit"
 INPUT_CHANNEL = "input_channel"
 OUTPUT_CHANNEL = "output_channel"
 STATE_VARIABLE = "state_variable"
@@ -28,7 +29,7 @@ CONDITION = "condition"
 
 DIMENSIONS = frozenset(
     {
-        *(TRIAL, TIME, UNIT, PRESYNAPTIC_UNIT, INPUT_CHANNEL, OUTPUT_CHANNEL, STATE_VARIABLE),
+        *(TRIAL, TIME, UNIT, PRESYNAPTIC_UNIT, GATED_UNIT, INPUT_CHANNEL, OUTPUT_CHANNEL, STATE_VARIABLE),
         *(COMPONENT, FIXED_POINT, MODE, START, CONDITION),
     }
 )

@@ -18,7 +18,7 @@ plain = st.recursive(
     max_leaves=5,
 )
 networks = st.builds(
-    c.NetworkConfig,
+    c.RateConfig,
     input_size=sizes,
     hidden_size=st.integers(1, 10**6),
     output_size=sizes,

@@ -1,3 +1,4 @@
+import math
 import random
 from dataclasses import dataclass
 
@@ -184,7 +185,7 @@ def test_a_fault_in_a_network_is_found(member, sentence):
 def test_a_wrong_closed_form_derivative_is_found():
     from neurornn.networks.activations import Activation
 
-    wrong = Activation("wrong", torch.tanh, None, lambda u: torch.ones_like(u))
+    wrong = Activation("wrong", torch.tanh, (-math.inf, math.inf), lambda u: torch.ones_like(u))
     with pytest.raises(AssertionError, match="jacobian differs"):
         check_network(RateRNN(1, 3, 1, activation=wrong))
 

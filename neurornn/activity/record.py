@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import re
 from typing import Any
 
 import numpy as np
@@ -12,13 +13,11 @@ import xarray as xr
 from tqdm.auto import tqdm
 
 from neurornn import seeding
-from neurornn.networks import RateRNN, weights_digest
+from neurornn.networks import Network, weights_digest
 from neurornn.tasks import TaskProtocol, Trials, describe
 from neurornn.training import need_matching
 from neurornn.vocabulary import (
-    INPUT_CHANNEL,
     OUTPUT_CHANNEL,
-    PRESYNAPTIC_UNIT,
     SCHEMA_VERSION,
     STATE_VARIABLE,
     TIME,
@@ -29,19 +28,10 @@ from neurornn.vocabulary import (
     need_count,
 )
 
-_PARAMETER_DIMS = {
-    "recurrent_weight": (UNIT, PRESYNAPTIC_UNIT),
-    "input_weight": (UNIT, INPUT_CHANNEL),
-    "bias": (UNIT,),
-    "output_weight": (OUTPUT_CHANNEL, UNIT),
-    "output_bias": (OUTPUT_CHANNEL,),
-    "first_state": (STATE_VARIABLE,),
-}
-
 
 @torch.no_grad()
 def record(
-    network: RateRNN,
+    network: Network,
     task: TaskProtocol | Trials,
     n_trials: int = 256,
     *,
@@ -55,7 +45,7 @@ def record(
 
     Parameters
     ----------
-    network : RateRNN
+    network : RateRNN, LSTM or GRU
         Left in the mode it was in.
     task : Task or Trials
         A task, of which fresh trials are drawn from a stream that training never reads, or trials to use as
@@ -70,7 +60,7 @@ def record(
         Trials per forward pass, which bounds its memory. With ``noise`` it also decides which noise a trial
         gets, since the stream is drawn pass by pass.
     embed_network : bool
-        Whether the weights travel along as variables ``parameter_<name>``.
+        Whether the effective weights travel along as variables ``parameter_<name>``.
     progress : bool
         Whether to show a progress bar.
 
@@ -79,7 +69,8 @@ def record(
     xarray.Dataset
         ``rate (trial, time, unit)``; ``state (trial, time, state_variable)`` where it differs from the rate;
         ``initial_state (trial, state_variable)``; ``input``, ``output``, ``target``, ``mask``, ``valid``.
-        On ``trial``: the conditions, ``score``, and, where the task has them, ``choice`` and ``ideal_score``
+        On ``unit``, where the network has such: ``population``, ``sign``, ``area``, ``direction``. On
+        ``trial``: the conditions, ``score``, and, where the task has them, ``choice`` and ``ideal_score``
         (how an ideal observer scored on the very same trial). The JSON text in ``attrs["neurornn"]`` tells
         where it all came from.
 
@@ -90,6 +81,7 @@ def record(
 
     Examples
     --------
+    >>> from neurornn import RateRNN
     >>> from neurornn.tasks import FlipFlop
     >>> task = FlipFlop(n_bits=2)
     >>> activity = record(RateRNN(2, 16, 2), task, n_trials=4)
@@ -110,8 +102,8 @@ def record(
 
     arrays = _run(network, trials, seed, noise, batch_size, progress)
     dataset = trials.to_dataset()
-    n_units = network.hidden_size
-    dataset = dataset.assign_coords({UNIT: np.arange(n_units)})
+    labels = {name: (UNIT, values) for name, values in network.unit_labels.items()}
+    dataset = dataset.assign_coords({UNIT: np.arange(network.rate_size), **labels})
     dataset["rate"] = ((TRIAL, TIME, UNIT), arrays["rate"])
     dataset["output"] = ((TRIAL, TIME, OUTPUT_CHANNEL), arrays["output"])
     dataset["initial_state"] = ((TRIAL, STATE_VARIABLE), arrays["initial_state"])
@@ -120,8 +112,8 @@ def record(
     dataset = dataset.assign_coords(_scores(task, trials, arrays["output"]))
     dataset["rate"].attrs["long_name"] = "firing rate"
     if embed_network:
-        for name, tensor in network.state_dict().items():
-            dataset[f"parameter_{name}"] = (_PARAMETER_DIMS[name], tensor.detach().cpu().numpy())
+        for name, (dims, tensor) in network.weights().items():
+            dataset[f"parameter_{name}"] = (_own_dims(name, dims), tensor.detach().cpu().numpy())
     dataset.attrs = {
         "Conventions": "CF-1.11",
         "neurornn": json.dumps(_origin(network, task, trials, seed, noise), sort_keys=True),
@@ -129,14 +121,22 @@ def record(
     return dataset
 
 
+def _own_dims(name: str, dims: tuple[str, ...]) -> tuple[str, ...]:
+    """Return dimensions that do not clash with those of the activity: a lower layer's units are others."""
+    place = re.match(r"layer_\d+_(backward_)?", name)
+    if place is None or dims == ():
+        return dims
+    return tuple(f"{place[0]}{dim}" for dim in dims)
+
+
 def _run(
-    network: RateRNN, trials: Trials, seed: int, noise: bool, batch_size: int, progress: bool
+    network: Network, trials: Trials, seed: int, noise: bool, batch_size: int, progress: bool
 ) -> dict[str, np.ndarray]:
     """Run the network batch by batch and collect what it did as arrays."""
-    weight = network.recurrent_weight
-    generator = seeding.torch_stream(seed, seeding.NOISE, device=weight.device) if noise else None
+    like = network.output_bias
+    generator = seeding.torch_stream(seed, seeding.NOISE, device=like.device) if noise else None
     collected: dict[str, list[np.ndarray]] = {"rate": [], "output": [], "initial_state": []}
-    separate = network.dynamics == "current"
+    separate = not network.states_are_rates
     if separate:
         collected["state"] = []
     was_training = network.training
@@ -145,7 +145,7 @@ def _run(
         with tqdm(total=trials.n_trials, desc="record", unit="trial", disable=not progress) as bar:
             for first in range(0, trials.n_trials, batch_size):
                 inputs = torch.as_tensor(trials.inputs[first : first + batch_size])
-                inputs = inputs.to(weight.device, weight.dtype)
+                inputs = inputs.to(like.device, like.dtype)
                 begin = network.initial_state(len(inputs))
                 outputs, rates, states = network(inputs, begin, generator=generator, return_states=True)
                 collected["rate"].append(rates.cpu().numpy())
@@ -171,7 +171,7 @@ def _scores(task: TaskProtocol, trials: Trials, outputs: np.ndarray) -> dict[str
     return coordinates
 
 
-def _origin(network: RateRNN, task: TaskProtocol, trials: Trials, seed: int, noise: bool) -> dict[str, Any]:
+def _origin(network: Network, task: TaskProtocol, trials: Trials, seed: int, noise: bool) -> dict[str, Any]:
     """Return everything that describes where the activity came from, as plain values."""
     config: Any
     try:

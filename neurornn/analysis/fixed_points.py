@@ -324,7 +324,7 @@ def describe_points(system: StateMap, points: Tensor, is_zero: Tensor) -> dict[s
     n_points, n = points.shape
     residual = system.residual(points)
     slope = system.jacobian(points)
-    residual_slope = (slope - torch.eye(n, dtype=slope.dtype)) / system.alpha
+    residual_slope = (slope - torch.eye(n, dtype=slope.dtype)) / system.alpha[..., None]
     jacobian = slope.numpy()
     speed = residual.norm(dim=1).numpy()
     smallest = np.linalg.svd(residual_slope.numpy(), compute_uv=False)[:, -1] if n_points else speed
@@ -399,7 +399,7 @@ def _dataset(described: dict[str, np.ndarray], dt: float | None, system: StateMa
             "rate": ((FIXED_POINT, UNIT), described["rate"]),
             "input": ((FIXED_POINT, INPUT_CHANNEL), np.tile(constant_input, (n_points, 1))),
             "residual": (FIXED_POINT, described["residual"]),
-            "speed": (FIXED_POINT, described["speed"], {"units": "1/step" if system.alpha == 1 else "1/tau"}),
+            "speed": (FIXED_POINT, described["speed"], {"units": "1/tau" if system.has_leak else "1/step"}),
             "position_error": (FIXED_POINT, described["position_error"]),
             "eigenvalue_real": ((FIXED_POINT, MODE), eigenvalue.real),
             "eigenvalue_imag": ((FIXED_POINT, MODE), eigenvalue.imag),

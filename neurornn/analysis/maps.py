@@ -31,14 +31,15 @@ class StateMap:
     def __init__(self, source: Any, constant_input: np.ndarray | None = None) -> None:
         self.network = None
         self.dt: float | None = None
-        self.alpha = 1.0
+        self.alpha = torch.ones((), dtype=torch.float64)
         if isinstance(source, torch.nn.Module):
             # A copy: the caller's network keeps its precision, its device and its mode.
             source = copy.deepcopy(source).double().cpu().eval().requires_grad_(False)
         if hasattr(source, "step"):
             self.network = source
             self.dt = getattr(source, "dt", None)
-            self.alpha = float(getattr(source, "alpha", 1.0))
+            leak = getattr(source, "state_leak", getattr(source, "alpha", 1.0))
+            self.alpha = torch.as_tensor(leak, dtype=torch.float64).detach()
             size = int(source.input_size)
             values = np.zeros(size) if constant_input is None else np.asarray(constant_input, float)
             if values.shape != (size,):
@@ -62,6 +63,11 @@ class StateMap:
                 "`network_or_map` must be a network with a `step` method or a torch function "
                 f"state -> next state, got {type(source).__name__}"
             )
+
+    @property
+    def has_leak(self) -> bool:
+        """Whether any state variable keeps a share of itself in every step."""
+        return bool((self.alpha != 1).any())
 
     def step(self, states: Tensor) -> Tensor:
         """Return the next states, shape (state, state_variable)."""
@@ -104,4 +110,4 @@ class StateMap:
         """Return the derivative of G, (J - I) / alpha, shape (state, state_variable, state_variable)."""
         slope = self.jacobian(states)
         slope.diagonal(dim1=-2, dim2=-1).sub_(1)
-        return slope.div_(self.alpha)
+        return slope.div_(self.alpha[..., None])

@@ -6,7 +6,10 @@ With K_t = dL/d(W_r r_{t-1} + W_x x_t + b), G_t what arrives at the rates and S_
     current      D_t = S_t + f'(h_t) (G_t + W_r' K_{t+1}) + (1 - alpha) D_{t+1},  K_t = alpha D_t
     leak_inside  D_t = f'(v_t) (G_t + S_t + (1 - alpha) D_{t+1} + W_r' K_{t+1}),  K_t = alpha D_t
 
-The gradient of each weight is a sum of K_t's outer products with what the weight was applied to.
+The gradient of each weight is a sum of K_t's outer products with what the weight was applied to. Of low rank
+W_r is a recurrent weight M times a selection N: M's gradient sums products of K_t and N r_{t-1}, and N's
+those of M' K_t and r_{t-1}. Where synapses are plastic, what comes back from W_r is the gradient of what they
+let through: it becomes that of r, x and u, and x and u carry theirs on to the step before.
 """
 
 from __future__ import annotations

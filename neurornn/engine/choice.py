@@ -159,7 +159,7 @@ def explain(network: Explainable, inputs: Tensor | None = None, **options: Any) 
     return Explanation(chosen, {name: reason for name, reason in refusals.items() if reason is not None})
 
 
-def need_serving(network: Explainable) -> None:
+def need_serving(network: Any) -> None:
     """Refuse a network that asks for an engine which cannot serve it.
 
     Raises
@@ -167,7 +167,9 @@ def need_serving(network: Explainable) -> None:
     InputError
         The sentence says why.
     """
-    _need_chosen(_refusals_of_network(network, None))
+    # Others run on torch's own kernels, which serve whatever there is.
+    if hasattr(network, "scan_problem"):
+        _need_chosen(_refusals_of_network(network, None))
 
 
 def _refusals_of_network(

@@ -6,6 +6,7 @@ engine, the CPU, the number of threads, or what was drawn before.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -43,7 +44,8 @@ class Noise:
             return normals(shape, (*self.key_words, first_step))
         return normals_by_torch(shape, (*self.key_words, first_step), device)
 
-    def materialise(self, shape: tuple[int, int, int], first_step: int, like: Tensor) -> Tensor:
+    def materialise(self, shape: Sequence[int], first_step: int, like: Tensor) -> Tensor:
         """Return the noise of (time, trial, unit), scaled, of the dtype and device of another tensor."""
         scale = self.scale.detach() if isinstance(self.scale, Tensor) else self.scale
-        return self.normals(shape, first_step, like.device).to(like.dtype) * scale
+        n_steps, n_trials, width = shape
+        return self.normals((n_steps, n_trials, width), first_step, like.device).to(like.dtype) * scale

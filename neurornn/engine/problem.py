@@ -7,7 +7,7 @@ package is batch first. An engine knows arrays, not networks.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -221,6 +221,11 @@ class ScanProblem:
         rates = self.wants_rates or (self.wants_states and same)
         return ("outputs", *["rates"] * rates, *["states"] * (self.wants_states and not same))
 
+    def first_part_but(self, served: Collection[str]) -> str | None:
+        """Return in words the first of the optional parts that is there and not served, None without one."""
+        there = (name for name in PARTS if getattr(self, name) is not None)
+        return next((PARTS[name] for name in there if name not in served), None)
+
     def materialised_noise(self) -> Tensor | None:
         """Return the noise of (time, trial, unit), or None where there is none."""
         if self.noise is None:
@@ -278,6 +283,16 @@ TENSORS = (
 """What of a problem can carry a gradient, in the order of its attributes."""
 
 
+PARTS = {
+    "selection": "low rank",
+    "plasticity": "short-term plasticity",
+    "norm_gain": "layer normalisation",
+    "kept_share": "dropout of rates",
+    "feedback_weight": "outputs fed back",
+}
+"""What a problem may have or not, and not every engine serves, by the attribute that is None without it."""
+
+
 class ScanResult(NamedTuple):
     """Outputs, rates and states of a scan, each (time, trial, ·).
 
@@ -288,6 +303,10 @@ class ScanResult(NamedTuple):
     outputs: Tensor
     rates: Tensor | None = None
     states: Tensor | None = None
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> ScanResult:
+        """Return the result with each array that is there changed."""
+        return ScanResult(*(None if array is None else change(array) for array in self))  # type: ignore[arg-type]
 
     @classmethod
     def of(cls, problem: ScanProblem, arrays: Iterable[Tensor]) -> ScanResult:

@@ -1,7 +1,8 @@
 """The torch engine: the two passes of backpropagation through time in torch's own operations.
 
-Autograd records and replays several operations per step; here each step costs one matrix product and three
-elementwise operations each way, and the gradient of each weight is a single product over time and trials.
+Autograd records and replays several operations per step; here each step costs one matrix product (two of low
+rank) and three elementwise operations each way, and the gradient of each weight is a single product over time
+and trials.
 """
 
 from __future__ import annotations
@@ -17,15 +18,10 @@ from neurornn.engine.problem import ElementwiseFunction, ScanProblem, ScanResult
 from neurornn.numerics.threads import engine_threads, intra_op_threads
 
 _SMALL_STEP = 2**19
-"""Products of a time step, units^2 * trials, up to which a second thread gains little."""
+"""Products of a time step, recurrent weights * trials, up to which a second thread gains little."""
 
-UNSERVED = {
-    "selection": "low rank",
-    "plasticity": "short-term plasticity",
-    "norm_gain": "layer normalisation",
-    "kept_share": "dropout of rates",
-    "feedback_weight": "fed-back outputs",
-}
+SERVED = ("selection", "kept_share")
+"""Optional parts of a problem that there are gradients by hand of."""
 
 
 class TorchEngine:
@@ -35,9 +31,8 @@ class TorchEngine:
 
     def reason_to_refuse(self, problem: ScanProblem) -> str | None:
         """Refuse what only autograd can follow, rather than give a gradient that lacks something."""
-        for name, extra in UNSERVED.items():
-            if getattr(problem, name) is not None:
-                return f"it has no gradient by hand of {extra}"
+        if (part := problem.first_part_but(SERVED)) is not None:
+            return f"it has no gradient by hand of {part}"
         if _has_parameters(problem.activation, problem.bias):
             return "the activation has trainable parameters of its own"
         return by_hand.reason_to_refuse()
@@ -70,8 +65,7 @@ def _threads(problem: ScanProblem) -> int:
     eight times as long on a busy one, where the threads wait for each other after each of a thousand
     operations: in training, where all else has one thread, small networks have one too.
     """
-    n_trials, n_units = problem.initial_state.shape
-    small = n_units**2 * n_trials <= _SMALL_STEP
+    small = problem.recurrent_weight.numel() * len(problem.initial_state) <= _SMALL_STEP
     return torch.get_num_threads() if small else engine_threads()
 
 
@@ -131,6 +125,27 @@ def _told_by_value(problem: ScanProblem) -> bool:
     return problem.activation.name in _BACK_FROM_VALUE and not leak_needs_it
 
 
+def _seen(problem: ScanProblem, rates: Tensor) -> Tensor:
+    """Return what the recurrent weight and the readout see of rates (..., trial, unit)."""
+    return rates if problem.kept_share is None else rates * problem.kept_share
+
+
+def _selected(problem: ScanProblem, seen: Tensor) -> Tensor:
+    """Return what the recurrent weight is applied to: of low rank (..., rank) instead of (..., unit)."""
+    return seen if problem.selection is None else seen @ problem.selection.t()
+
+
+def _add_recurrent(problem: ScanProblem, gradient: Tensor, onward: Tensor) -> None:
+    """Add to the gradient of rates what comes back from the drive one step later; both (trial, unit)."""
+    weight = problem.recurrent_weight
+    if problem.selection is not None:
+        onward, weight = onward @ weight, problem.selection
+    if problem.kept_share is None:
+        gradient.addmm_(onward, weight)
+    else:
+        gradient.addcmul_(onward @ weight, problem.kept_share)
+
+
 def _forward(problem: ScanProblem) -> tuple[dict[str, Tensor], list[Tensor]]:
     f, alpha, dynamics, leak = problem.activation, problem.alpha, problem.dynamics, problem.has_leak
     state, known = problem.initial_state, _told_by_value(problem)
@@ -145,11 +160,11 @@ def _forward(problem: ScanProblem) -> tuple[dict[str, Tensor], list[Tensor]]:
         states = drive if known and (not leak or dynamics == "leak_inside") else torch.empty_like(drive)
         rates = states
     recurrent = problem.recurrent_weight.t()
-    seen = f(state) if dynamics == "current" else state
+    last = f(state) if dynamics == "current" else state
     for t, (driven, now, rate) in enumerate(
         zip(drive.unbind(), states.unbind(), rates.unbind(), strict=True)
     ):
-        driven.addmm_(seen, recurrent)
+        driven.addmm_(_selected(problem, _seen(problem, last)), recurrent)
         if dynamics == "rate" and not leak:
             _apply(f, driven, out=now)
         elif dynamics == "rate":
@@ -162,8 +177,8 @@ def _forward(problem: ScanProblem) -> tuple[dict[str, Tensor], list[Tensor]]:
             if noise is not None:
                 driven += noise[t]
             _apply(f, driven, out=rate)
-        state, seen = now, rate
-    outputs = linear(rates, problem.output_weight, problem.output_bias)
+        state, last = now, rate
+    outputs = linear(_seen(problem, rates), problem.output_weight, problem.output_bias)
     # From what the slope of f is told later: its value, or what it was applied to.
     hidden = drive if not known or (dynamics == "rate" and leak) else rates
     return {"outputs": outputs, "rates": rates, "states": states}, [rates, hidden]
@@ -177,7 +192,7 @@ def _backward(
 ) -> dict[str, Tensor]:
     rates, hidden = kept
     f, alpha, dynamics, leak = problem.activation, problem.alpha, problem.dynamics, problem.has_leak
-    recurrent_weight, first = problem.recurrent_weight, problem.initial_state
+    first = problem.initial_state
     at_outputs, at_rates, at_states = (arriving.get(name) for name in ("outputs", "rates", "states"))
     n_trials, n_units = first.shape
     # What takes a gradient back through f, and what it is told: f(u), or the slope itself.
@@ -192,14 +207,14 @@ def _backward(
     if at_outputs is None:
         drives = torch.zeros_like(rates)
     else:
-        drives = torch.matmul(at_outputs, problem.output_weight)
+        drives = _seen(problem, torch.matmul(at_outputs, problem.output_weight))
     if at_rates is not None:
         drives += at_rates
     carried = torch.zeros_like(first)
     onward: Tensor | None = None
     for t, gradient in reversed(list(enumerate(drives.unbind()))):
         if onward is not None:
-            gradient.addmm_(onward, recurrent_weight)
+            _add_recurrent(problem, gradient, onward)
         if dynamics == "current":
             through(gradient, told[t], gradient)
             if at_states is not None:
@@ -228,16 +243,21 @@ def _backward(
     if needs("inputs"):
         found["inputs"] = torch.matmul(drives, problem.input_weight)
     if needs("initial_state"):
-        back = torch.zeros_like(first) if onward is None else torch.mm(onward, recurrent_weight)
+        back = torch.zeros_like(first)
+        if onward is not None:
+            _add_recurrent(problem, back, onward)
         back = back * f.derivative(first) if dynamics == "current" else back
         found["initial_state"] = back.add_(carried.mul_(1 - alpha))
     if needs("input_weight"):
         found["input_weight"] = flat.t() @ problem.inputs.flatten(0, 1)
+    seen = _seen(problem, rates).flatten(0, 1)
+    first_seen = _seen(problem, f(first) if dynamics == "current" else first)
     if needs("recurrent_weight"):
-        before = f(first) if dynamics == "current" else first
-        found["recurrent_weight"] = (flat[n_trials:].t() @ rates[:-1].flatten(0, 1)).addmm_(
-            drives[0].t(), before
+        found["recurrent_weight"] = _summed(
+            flat, _selected(problem, first_seen), _selected(problem, seen[:-n_trials])
         )
+    if problem.selection is not None and needs("selection"):
+        found["selection"] = _summed(flat @ problem.recurrent_weight, first_seen, seen[:-n_trials])
     if needs("bias"):
         found["bias"] = flat.sum(0)
     if isinstance(alpha, Tensor) and needs("alpha"):
@@ -245,10 +265,16 @@ def _backward(
     if at_outputs is not None:
         pulled = at_outputs.flatten(0, 1)
         if needs("output_weight"):
-            found["output_weight"] = pulled.t() @ rates.flatten(0, 1)
+            found["output_weight"] = pulled.t() @ seen
         if needs("output_bias"):
             found["output_bias"] = pulled.sum(0)
     return found
+
+
+def _summed(left: Tensor, first: Tensor, later: Tensor) -> Tensor:
+    """Return left' @ right over all steps and trials; of the right one the first step lies apart."""
+    n_trials = len(first)
+    return (left[n_trials:].t() @ later).addmm_(left[:n_trials].t(), first)
 
 
 def _leak_pull(problem: ScanProblem, rates: Tensor, hidden: Tensor) -> Tensor:

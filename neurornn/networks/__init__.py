@@ -1,4 +1,4 @@
-"""Networks: rate networks, how they are built, saved and initialised."""
+"""Networks: rate and gated ones, how they are wired, initialised, built and saved."""
 
 from neurornn.networks.activations import ACTIVATIONS, get_activation, register_activation
 from neurornn.networks.building import (
@@ -9,11 +9,18 @@ from neurornn.networks.building import (
     save_network,
     weights_digest,
 )
+from neurornn.networks.gated import GRU, LSTM
+from neurornn.networks.initialisation import INITIALISATIONS
+from neurornn.networks.network import Network
 from neurornn.networks.rate import RateRNN
 
 __all__ = [
     "ACTIVATIONS",
     "FAMILIES",
+    "GRU",
+    "INITIALISATIONS",
+    "LSTM",
+    "Network",
     "RateRNN",
     "build_network",
     "get_activation",

@@ -15,18 +15,20 @@ from torch import Tensor
 from neurornn import files
 from neurornn.config import NetworkConfig
 from neurornn.networks.activations import Elementwise
+from neurornn.networks.gated import GRU, LSTM
+from neurornn.networks.network import Network
 from neurornn.networks.rate import RateRNN
 from neurornn.vocabulary import VERSION, InputError, need_finite
 
-FAMILIES: dict[str, type[RateRNN]] = {"RateRNN": RateRNN}
+FAMILIES: dict[str, type[Network]] = {"RateRNN": RateRNN, "LSTM": LSTM, "GRU": GRU}
 """Every network class by the name that configurations use."""
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 def build_network(
     config: NetworkConfig | Mapping[str, Any], *, device: torch.device | str | None = None
-) -> RateRNN:
+) -> Network:
     """Build a network with its initial weights from a configuration.
 
     Parameters
@@ -38,7 +40,7 @@ def build_network(
 
     Returns
     -------
-    RateRNN
+    RateRNN, LSTM or GRU
         The same bits as the network that ``config`` was read from had before training.
 
     Raises
@@ -136,9 +138,8 @@ def network_from_arrays(
         device=device,
         dtype=recurrent.dtype,
     )
-    with torch.no_grad():
-        for parameter, tensor in weights.items():
-            getattr(network, parameter).copy_(tensor)
+    for parameter, tensor in weights.items():
+        setattr(network, parameter, tensor)
     return network.eval()
 
 
@@ -166,7 +167,7 @@ def weights_digest(network: torch.nn.Module) -> str:
     return files.digest(bytes(parts))
 
 
-def save_network(network: RateRNN, path: str | os.PathLike[str]) -> None:
+def save_network(network: Network, path: str | os.PathLike[str]) -> None:
     """Write a network as two files, ``<path>.safetensors`` (weights) and ``<path>.json`` (what rebuilds it).
 
     The files hold no time stamp, so that one network always gives the same bytes; no code runs when they
@@ -174,7 +175,7 @@ def save_network(network: RateRNN, path: str | os.PathLike[str]) -> None:
 
     Parameters
     ----------
-    network : RateRNN
+    network : RateRNN, LSTM or GRU
         What to save.
     path : path-like
         With or without one of the two endings.
@@ -210,7 +211,7 @@ def save_network(network: RateRNN, path: str | os.PathLike[str]) -> None:
     files.write_json(stem.with_name(stem.name + ".json"), description)
 
 
-def load_network(path: str | os.PathLike[str], *, device: torch.device | str | None = None) -> RateRNN:
+def load_network(path: str | os.PathLike[str], *, device: torch.device | str | None = None) -> Network:
     """Read a network that `save_network` wrote.
 
     Parameters
@@ -222,13 +223,13 @@ def load_network(path: str | os.PathLike[str], *, device: torch.device | str | N
 
     Returns
     -------
-    RateRNN
+    RateRNN, LSTM or GRU
         In eval mode.
 
     Raises
     ------
     InputError
-        Where a file is missing or a newer neurornn wrote it.
+        Where a file is missing or another neurornn wrote it.
     CorruptFile
         Where one of the files is not what was written.
     """
@@ -242,7 +243,7 @@ def load_network(path: str | os.PathLike[str], *, device: torch.device | str | N
     if description.get("format") != _FORMAT:
         raise InputError(
             f"{str(stem)!r} has format {description.get('format')!r}, expected {_FORMAT}: "
-            "it was written by another version of neurornn; install a newer one"
+            "it was written by another version of neurornn; install that one"
         )
     if description.pop("description_sha256", None) != _description_digest(description):
         raise files.CorruptFile(

@@ -1,25 +1,32 @@
-"""The rate network: leaky units, one matrix of recurrent weights, a linear readout."""
+"""The rate network: leaky units, recurrent weights under constraints, a readout."""
 
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
+import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear
 
 from neurornn import engine as engines
 from neurornn import seeding
-from neurornn.config import NetworkConfig
+from neurornn.config import RateConfig
 from neurornn.networks.activations import Activation, get_activation
-from neurornn.networks.initialisation import gaussian
+from neurornn.networks.network import Network
+from neurornn.networks.options import need_compatible
+from neurornn.networks.rate_layer import RateLayer, need_step_within
+from neurornn.networks.running import Running
+from neurornn.networks.wiring import draw_connection, wire
 from neurornn.vocabulary import InputError, need_at_least_zero, need_choice, need_count, need_positive
 
+Matrix = np.ndarray | Tensor | Sequence[Sequence[float]]
+"""A matrix of numbers, (to, from)."""
 
-class RateRNN(nn.Module):
+
+class RateRNN(Network):
     """A recurrent network of rate units.
 
     With ``alpha = dt / tau`` (1 where no ``tau`` is given), f the activation and s the noise::
@@ -32,45 +39,119 @@ class RateRNN(nn.Module):
     Parameters
     ----------
     input_size, hidden_size, output_size : int
-        Numbers of input channels, recurrent units and output channels.
+        Numbers of input channels, of recurrent units of a layer, and of output channels.
     activation : str or callable
-        ``"tanh"``, ``"relu"``, ``"softplus"``, ``"sigmoid"``, a name registered with
-        `neurornn.register_activation`, or any elementwise function of tensors.
+        A name in `neurornn.networks.ACTIVATIONS`, with its parameter where it has one
+        (``"power_law(1.5)"``), a name registered with `neurornn.register_activation`, or any elementwise
+        function of tensors.
     dynamics : {"rate", "current", "leak_inside"}
         Where the leak stands. ``"leak_inside"`` is the form of the Primer's notebooks.
-    tau, dt : float, optional
-        Time constant and step in ms, given together. The step must equal that of the task it is trained on.
-        Without them the network has no leak and takes the task's step.
+    tau : float or sequence of float, optional
+        Time constant in ms, one for all units or one for each. Given together with ``dt``.
+    dt : float, optional
+        Time step in ms, which must equal that of the task it is trained on. Without ``tau`` and ``dt`` the
+        network has no leak and takes the task's step.
+    trainable_tau : bool
+        Whether time constants are learned: alpha is the sigmoid of a parameter, so that tau stays above dt.
     alpha : float, optional
         The leak itself, in place of ``tau`` and ``dt``, for a network whose time has no unit.
     noise_std : float
         Sigma of the recurrent noise. With a leak ``sqrt(2 / alpha) * sigma * N(0, 1)`` inside f (the
         convention of Yang et al. 2019), ``sqrt(2 * alpha) * sigma * N(0, 1)`` added in current dynamics;
         without a leak ``sigma * N(0, 1)``. Inside f only small noise is independent of dt, since f rectifies
-        it; in current dynamics the limit is a true Ornstein-Uhlenbeck process.
-    gain : float
-        Recurrent weights begin Gaussian with standard deviation ``gain / sqrt(hidden_size)``; 1 puts them
-        at the edge between decay and chaos.
+        it; in current dynamics the limit is a true Ornstein-Uhlenbeck process. No gradient runs through the
+        factor where tau is trained.
+    input_noise_std, output_noise_std : float
+        Sigma of noise on the inputs (with a leak times ``sqrt(2 / alpha)``) and on the outputs. All noise is
+        there in train mode only.
+    initial_state : sequence of float, optional
+        State before the first step, one number per state variable; zero by default (and full synapses).
     trainable_initial_state : bool
-        Whether the state before the first step is learned; otherwise it is zero.
+        Whether it is learned.
+    recurrent_initialisation, input_initialisation, output_initialisation : str or matrix, optional
+        A name in `neurornn.networks.INITIALISATIONS` or the weights themselves, (to, from). Gaussian by
+        default; recurrent weights under Dale's law are ``"balanced_gamma"``, which has no outlier eigenvalue.
+    gain, input_gain, output_gain : float
+        Gain of each. Gaussian weights have the standard deviation ``gain / sqrt(number of senders)``: 1 puts
+        recurrent ones at the edge between decay and chaos.
+    excitatory_fraction : float, optional
+        Dale's law: this share of the units, the first ones, is excitatory, the rest inhibitory.
+    signs : sequence of +1 and -1, optional
+        Dale's law, unit by unit, in place of the share.
+    dale : {"absolute", "rectified"}
+        Signed weights are made of the raw ones' absolute value or positive part. A rectified weight at 0 has
+        no gradient: it is dead, and training reports the share of such.
+    autapses : bool
+        Whether units connect to themselves.
+    readout_from : {"all", "excitatory"}
+        Which units the readout sees.
+    nonnegative_inputs : bool
+        Whether input weights cannot be negative.
+    input_mask, recurrent_mask, output_mask : matrix, optional
+        1 where there is a connection and 0 where there is none, (to, from).
+    input_fixed, recurrent_fixed, output_fixed : matrix, optional
+        Weights held at a value, NaN where they are free.
+    density : float
+        Share of the recurrent connections that exist, drawn at random; Gaussian weights grow by its root.
+    areas : mapping of str to int, optional
+        Names of areas and their numbers of units, in order. Connections within an area are whole, those
+        between areas absent, unless ``projections`` says otherwise.
+    projections : mapping of str to float, optional
+        Densities, ``{"V1 -> PFC": 0.2}``. By Dale's law only excitatory units project to other areas.
+    input_areas, output_areas : sequence of str, optional
+        Which areas receive the inputs, and which the readout sees; all by default.
+    rank : int, optional
+        Low rank, ``W_r = m n' / N``.
+    plasticity : {"facilitating", "depressing", "mixed"}, optional
+        Short-term plasticity of recurrent synapses, with rates in Hz (Mongillo et al. 2008; the constants of
+        Masse et al. 2019): resources x and their use u are two more state variables for each unit.
+        ``"mixed"``: units take turns.
+    feedback : bool
+        Whether the outputs of a step come back to the units in the next one; `forward` can replace them by a
+        teacher's.
+    recurrent : bool
+        Whether there are recurrent weights. With feedback alone and a teacher at every step, all steps are
+        computed at once, and no gradient crosses time.
+    dropout : float
+        Probability that a unit is silent for the others and the readout, drawn for each trial, in train mode;
+        the rest is scaled up (Gal & Ghahramani 2016). The rates that are returned are whole.
+    layer_norm : bool
+        Layer normalisation of the weighted sum, before bias and noise.
+    weight_norm : bool
+        Weight normalisation of input and recurrent weights.
+    n_layers : int
+        Layers, each of ``hidden_size`` units that see the rates of the layer below.
+    bidirectional : bool
+        Whether each layer has a second set of units that runs from the last step to the first. Where trials
+        are padded, it begins in the padding.
+    residual : bool
+        Whether what a layer sees is added to its rates, from the second layer on.
+    readout : {"linear", "softmax"}
+        What the outputs are of the weighted rates. Cross-entropy takes ``"linear"`` ones.
+    attention : {"additive", "dot", "scaled", "bilinear"}, optional
+        The readout sees a mean of the rates of all steps so far, weighed by this score.
     engine : {"auto", "numba", "torch", "reference"}
         Which implementation of the scan over time; ``"auto"`` takes the fastest that can serve, and
         `neurornn.engine.explain` says which and why. It can be changed later, ``net.engine = "reference"``.
     seed : int
-        Seed of the initial weights and of the network's own noise stream.
+        Seed of the initial weights, of random connections and of the network's own noise stream.
     device, dtype : optional
         As everywhere in torch; the dtype is torch's default where none is given.
 
     Raises
     ------
     InputError
-        For a size below its least, ``dt > tau``, one of ``tau`` and ``dt`` without the other, a negative
-        noise or an unknown name.
+        For a value out of its range, arrays that do not fit, masks that cut an output off, and options that
+        do not go together; the documentation has a table of these.
 
     Notes
     -----
-    ``recurrent_weight[i, j]`` is from unit j to unit i. The recurrent noise is drawn in train mode only, from
-    the network's own stream; in eval mode there is none unless a ``generator`` is passed.
+    ``recurrent_weight[i, j]`` is from unit j to unit i, and is the *effective* weight: after masks, signs and
+    held values. Gradients act on what lies under it, so no optimiser can break a constraint. Set weights by
+    assigning them, ``net.recurrent_weight = array``: what breaks a constraint is refused.
+
+    The noise is drawn in train mode only, from the network's own stream; in eval mode there is none unless a
+    ``generator`` is passed.
 
     References
     ----------
@@ -78,19 +159,32 @@ class RateRNN(nn.Module):
     neural networks trained to perform many cognitive tasks. Nature Neuroscience 22, 297-306.
     doi:10.1038/s41593-018-0310-2
 
+    Song, H. F., Yang, G. R. & Wang, X.-J. (2016). Training excitatory-inhibitory recurrent neural networks
+    for cognitive tasks. PLOS Computational Biology 12, e1004792. doi:10.1371/journal.pcbi.1004792
+
+    Mongillo, G., Barak, O. & Tsodyks, M. (2008). Synaptic theory of working memory. Science 319, 1543-1546.
+    doi:10.1126/science.1150769
+
+    Masse, N. Y., Yang, G. R., Song, H. F., Wang, X.-J. & Freedman, D. J. (2019). Circuit mechanisms for the
+    maintenance and manipulation of information in working memory. Nature Neuroscience 22, 1159-1167.
+    doi:10.1038/s41593-019-0414-3
+
+    Gal, Y. & Ghahramani, Z. (2016). A theoretically grounded application of dropout in recurrent neural
+    networks. arXiv:1512.05287
+
     Examples
     --------
     >>> net = RateRNN(3, 64, 2, tau=100.0, dt=20.0, seed=0)
     >>> outputs, rates = net(torch.zeros(5, 50, 3))
     >>> outputs.shape, rates.shape, net.alpha
     (torch.Size([5, 50, 2]), torch.Size([5, 50, 64]), 0.2)
+
+    >>> dale = RateRNN(3, 64, 2, activation="relu", excitatory_fraction=0.75, readout_from="excitatory")
+    >>> bool((dale.recurrent_weight[:, :48] >= 0).all()), bool((dale.recurrent_weight[:, 48:] <= 0).all())
+    (True, True)
     """
 
-    input_weight: Tensor
-    recurrent_weight: Tensor
-    bias: Tensor
-    output_weight: Tensor
-    output_bias: Tensor
+    _config: RateConfig
 
     def __init__(
         self,
@@ -100,110 +194,136 @@ class RateRNN(nn.Module):
         *,
         activation: str | Callable[[Tensor], Tensor] = "tanh",
         dynamics: str = "rate",
-        tau: float | None = None,
+        tau: float | Sequence[float] | None = None,
         dt: float | None = None,
+        trainable_tau: bool = False,
         alpha: float | None = None,
         noise_std: float = 0.0,
-        gain: float = 1.0,
+        input_noise_std: float = 0.0,
+        output_noise_std: float = 0.0,
+        initial_state: Sequence[float] | None = None,
         trainable_initial_state: bool = False,
+        recurrent_initialisation: str | Matrix | None = None,
+        input_initialisation: str | Matrix = "gaussian",
+        output_initialisation: str | Matrix = "gaussian",
+        gain: float = 1.0,
+        input_gain: float = 1.0,
+        output_gain: float = 1.0,
+        excitatory_fraction: float | None = None,
+        signs: Sequence[float] | None = None,
+        dale: str = "absolute",
+        autapses: bool = True,
+        readout_from: str = "all",
+        nonnegative_inputs: bool = False,
+        input_mask: Matrix | None = None,
+        recurrent_mask: Matrix | None = None,
+        output_mask: Matrix | None = None,
+        input_fixed: Matrix | None = None,
+        recurrent_fixed: Matrix | None = None,
+        output_fixed: Matrix | None = None,
+        density: float = 1.0,
+        areas: Mapping[str, int] | None = None,
+        projections: Mapping[str, float] | None = None,
+        input_areas: Sequence[str] | None = None,
+        output_areas: Sequence[str] | None = None,
+        rank: int | None = None,
+        plasticity: str | None = None,
+        feedback: bool = False,
+        recurrent: bool = True,
+        dropout: float = 0.0,
+        layer_norm: bool = False,
+        weight_norm: bool = False,
+        n_layers: int = 1,
+        bidirectional: bool = False,
+        residual: bool = False,
+        readout: str = "linear",
+        attention: str | None = None,
         engine: str = "auto",
         seed: int = 0,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        self.input_size = need_count(input_size, "input_size", least=0)
-        self.hidden_size = need_count(hidden_size, "hidden_size")
-        self.output_size = need_count(output_size, "output_size", least=0)
-        self.activation: Activation = get_activation(activation)
-        self.dynamics = need_choice(dynamics, "dynamics", engines.DYNAMICS)
-        self.tau, self.dt, self._alpha = _need_leak(tau, dt, alpha)
-        self.noise_std = need_at_least_zero(noise_std, "noise_std")
-        self.gain = need_at_least_zero(gain, "gain")
-        self.trainable_initial_state = bool(trainable_initial_state)
-        self.engine = engines.need_engine(engine)
-        self.seed = seed
-        self.training_record: dict[str, Any] = {}
-        self._noise_generator: torch.Generator | None = None
-
+        given = {name: value for name, value in locals().items() if name in RateConfig.model_fields}
+        chosen = get_activation(activation)
         dtype = torch.get_default_dtype() if dtype is None else dtype
+        given |= {"activation": chosen.name, "dtype": str(dtype).removeprefix("torch.")}
+        _need_core(given)
+        given["tau"], given["dt"], given["alpha"] = _need_leak(tau, dt, alpha, hidden_size)
+        for name in ("areas", "projections"):
+            given[name] = None if given[name] is None else dict(given[name])
+        for name in ("input_areas", "output_areas"):
+            given[name] = None if given[name] is None else list(given[name])
+        given = {name: value for name, value in given.items() if value is not None}
+        config = RateConfig.from_dict(given, source="RateRNN")
+        need_compatible(config, chosen)
+        self.activation_name = chosen.name
+        self.wiring = wire(config)
         stream = seeding.torch_stream(seed, seeding.INITIAL_WEIGHTS)
-
-        def weight(rows: int, columns: int, spread: float) -> nn.Parameter:
-            drawn = gaussian(rows, columns, gain=spread, generator=stream, dtype=dtype)
-            return nn.Parameter(drawn.to(device))
-
-        def zeros(*shape: int) -> nn.Parameter:
-            return nn.Parameter(torch.zeros(shape, dtype=dtype, device=device))
-
-        n = self.hidden_size
-        self.recurrent_weight = weight(n, n, self.gain)
-        self.input_weight = weight(n, self.input_size, 1.0)
-        self.bias = zeros(n)
-        self.output_weight = weight(self.output_size, n, 1.0)
-        self.output_bias = zeros(self.output_size)
-        self.first_state = zeros(n) if self.trainable_initial_state else None
+        n_directions = 2 if config.bidirectional else 1
+        size = config.input_size
+        layers: list[nn.Module] = []
+        for k in range(config.n_layers):
+            for _ in range(n_directions):
+                # Each layer has an activation's own parameters for itself.
+                own = get_activation(activation) if isinstance(activation, str) else chosen
+                layers.append(RateLayer(size, config, own, self.wiring, lowest=k == 0, generator=stream))
+            size = config.hidden_size * n_directions
+        output = draw_connection(
+            "output", (config.output_size, size), self.wiring, config, signs=None, generator=stream
+        )
+        self._assemble(config, layers, output, stream, device)
 
     # What the network is ------------------------------------------------------------------------------
 
     @property
-    def state_size(self) -> int:
-        """Number of state variables."""
-        return self.hidden_size
+    def activation(self) -> Activation:
+        """The nonlinearity f, of the lowest layer where each has parameters of its own."""
+        return self.layers[0].activation
+
+    @property
+    def dynamics(self) -> str:
+        """Where the leak stands."""
+        return self._config.dynamics
+
+    @property
+    def noise_std(self) -> float:
+        """Sigma of the recurrent noise."""
+        return self._config.noise_std
 
     @property
     def has_leak(self) -> bool:
         """Whether a leak was given, be it 1."""
-        return self.tau is not None or self._alpha is not None
+        return self.layers[0].has_leak
 
     @property
-    def alpha(self) -> float:
-        """The leak dt / tau; 1 where there is none."""
-        if self.tau is not None and self.dt is not None:
-            return self.dt / self.tau
-        return 1.0 if self._alpha is None else self._alpha
+    def dt(self) -> float | None:
+        """Time step in ms; None where the network takes the task's."""
+        return self._config.dt
 
     @property
-    def noise_scale(self) -> float:
-        """Standard deviation of the noise as it enters the equation at one step."""
-        if not self.has_leak:
-            return self.noise_std
-        return self.noise_std * math.sqrt(2 * self.alpha if self.dynamics == "current" else 2 / self.alpha)
+    def tau(self) -> float | Tensor | None:
+        """Time constant in ms, a tensor where units differ or it is trained; None where there is none."""
+        layer = self.layers[0]
+        if layer.leak_logit is not None:
+            return layer.dt / layer.alpha
+        return self.output_bias.new_tensor(layer.tau) if isinstance(layer.tau, list) else layer.tau
 
     @property
-    def config(self) -> NetworkConfig:
-        """Everything that rebuilds the network but its weights.
+    def alpha(self) -> float | Tensor:
+        """The leak dt / tau, a tensor where units differ or it is trained; 1 where there is none."""
+        return self.layers[0].alpha
 
-        Raises
-        ------
-        InputError
-            Where the activation is a callable without a registered name.
-        """
-        if not self.activation.name:
-            raise InputError(
-                "this network's activation is a callable without a name, which a file cannot hold: "
-                "give it one first with neurornn.register_activation(name, function) and build with the name"
-            )
-        return NetworkConfig.from_dict(
-            {
-                "family": type(self).__name__,
-                "input_size": self.input_size,
-                "hidden_size": self.hidden_size,
-                "output_size": self.output_size,
-                "activation": self.activation.name,
-                "dynamics": self.dynamics,
-                "tau": self.tau,
-                "dt": self.dt,
-                "alpha": self._alpha,
-                "noise_std": self.noise_std,
-                "gain": self.gain,
-                "trainable_initial_state": self.trainable_initial_state,
-                "engine": self.engine,
-                "dtype": str(self.recurrent_weight.dtype).removeprefix("torch."),
-                "seed": self.seed,
-            },
-            source="the network",
-        )
+    @property
+    def noise_scale(self) -> float | Tensor:
+        """Standard deviation of the recurrent noise as it enters the equation at one step."""
+        return self.layers[0].noise_scale
+
+    @property
+    def unit_labels(self) -> dict[str, np.ndarray]:
+        """Labels of the units that the readout sees: population, sign, area, direction, where there are."""
+        own = {name: np.tile(labels, self._n_directions) for name, labels in self.wiring.labels.items()}
+        return {**own, **super().unit_labels}
 
     def with_dt(self, dt: float) -> Self:
         """Return a copy that takes steps of another length: the same continuous network.
@@ -220,95 +340,15 @@ class RateRNN(nn.Module):
         InputError
             Where the network has no ``tau`` in ms, or ``dt > tau``.
         """
-        if self.tau is None:
+        if self.dt is None:
             raise InputError("with_dt needs a network with `tau`: without one its step has no length")
-        finer = copy.deepcopy(self)
-        _, finer.dt, _ = _need_leak(self.tau, dt, None)
-        return finer
+        other = copy.deepcopy(self)
+        other._config = self._config.model_copy(update={"dt": need_positive(dt, "dt", "ms")})
+        for layer in other.layers:
+            layer.set_dt(other._config.dt)
+        return other
 
     # Running it ---------------------------------------------------------------------------------------
-
-    @property
-    def noise_generator(self) -> torch.Generator:
-        """The network's own noise stream, made from its seed: it gives each run of the network a key."""
-        if self._noise_generator is None:
-            self._noise_generator = seeding.torch_stream(self.seed, seeding.NOISE)
-        return self._noise_generator
-
-    def initial_state(self, n_trials: int) -> Tensor:
-        """Return the state before the first step, shape (trial, state_variable)."""
-        if self.first_state is not None:
-            return self.first_state.expand(n_trials, -1)
-        return self.recurrent_weight.new_zeros((n_trials, self.state_size))
-
-    def forward(
-        self,
-        inputs: Tensor,
-        initial_state: Tensor | None = None,
-        *,
-        generator: torch.Generator | None = None,
-        teacher: Tensor | None = None,
-        return_rates: bool = True,
-        return_states: bool = False,
-        truncate: int | None = None,
-        checkpoint_every: int | None = None,
-    ) -> tuple[Tensor, Tensor | None] | tuple[Tensor, Tensor | None, Tensor]:
-        """Run the network over time.
-
-        Parameters
-        ----------
-        inputs : Tensor, shape (trial, time, input_channel)
-        initial_state : Tensor, shape (trial, state_variable), optional
-            State before the first step; the network's own by default.
-        generator : torch.Generator, optional
-            Draws the recurrent noise, in eval mode too. By default train mode draws from the network's own
-            stream and eval mode has no noise.
-        teacher : None
-            Teacher forcing needs output feedback, which this network does not have.
-        return_rates : bool
-            Whether the rates are wanted; without them, and without a gradient, nothing of (trial, time, unit)
-            is held in memory.
-        return_states : bool
-            Whether the states come third.
-        truncate : int, optional
-            Truncated backpropagation: time is cut into windows of so many steps, and no gradient goes back
-            from one into the one before.
-        checkpoint_every : int, optional
-            Hold the activity of so many steps only, and compute it again for the gradient: for sequences that
-            memory would not hold, at the price of one more forward pass. The gradient is the same. Leave the
-            rates out too, or they are held whole.
-
-        Returns
-        -------
-        outputs : Tensor, shape (trial, time, output_channel)
-        rates : Tensor, shape (trial, time, unit)
-            None where they are not wanted.
-        states : Tensor, shape (trial, time, state_variable)
-            Only where asked for.
-
-        Raises
-        ------
-        InputError
-            Where a shape, the dtype or the device does not fit, an input is not a finite number, or the
-            engine that was asked for cannot serve.
-        """
-        if teacher is not None:
-            raise InputError("`teacher` needs a network with output feedback, which this one does not have")
-        problem = self.scan_problem(
-            inputs,
-            initial_state,
-            generator=generator,
-            return_rates=return_rates,
-            return_states=return_states,
-            truncate=truncate,
-            checkpoint_every=checkpoint_every,
-        )
-        outputs, rates, states = engines.scan(problem, self.engine)
-        found = (
-            outputs.transpose(0, 1),
-            rates.transpose(0, 1) if return_rates and rates is not None else None,
-        )
-        return (*found, states.transpose(0, 1)) if return_states and states is not None else found
 
     def scan_problem(
         self,
@@ -321,93 +361,45 @@ class RateRNN(nn.Module):
         truncate: int | None = None,
         checkpoint_every: int | None = None,
     ) -> engines.ScanProblem:
-        """Return the scan over time that `forward` runs: what an engine is given.
+        """Return the scan over time that `forward` runs, of the lowest layer where there are several.
 
         Parameters are those of `forward`.
         """
-        self._need_tensor(inputs, "inputs", ("trial", "time", self.input_size))
-        n_trials = len(inputs)
-        if initial_state is None:
-            initial_state = self.initial_state(n_trials)
-        else:
-            self._need_tensor(initial_state, "initial_state", (n_trials, self.state_size))
-        for name, count in (("truncate", truncate), ("checkpoint_every", checkpoint_every)):
-            if count is not None:
-                need_count(count, name)
-        return engines.ScanProblem(
-            inputs=inputs.transpose(0, 1),
-            initial_state=initial_state,
-            input_weight=self.input_weight,
-            recurrent_weight=self.recurrent_weight,
-            bias=self.bias,
-            output_weight=self.output_weight,
-            output_bias=self.output_bias,
-            activation=self.activation,
-            dynamics=self.dynamics,  # type: ignore[arg-type]
-            alpha=self.alpha,
-            noise=self._draw_noise(generator),
+        starts = self._starts(inputs, initial_state)
+        draws = self._draws(generator)
+        running = Running(
+            self.engine,
+            draws,
+            kept_share=self._kept_share(draws, len(inputs)),
             truncate=truncate,
             checkpoint_every=checkpoint_every,
             wants_rates=return_rates,
             wants_states=return_states,
+            readout=(self.output_weight, self.output_bias) if len(self.layers) == 1 else None,
         )
+        signal = self._with_input_noise(inputs.transpose(0, 1), draws)
+        return self.layers[0].problem(signal, starts[0], running)
 
-    def example_inputs(self) -> Tensor:
-        """Return inputs of one trial and one step, shape (1, 1, input_channel)."""
-        return self.recurrent_weight.new_zeros((1, 1, self.input_size))
-
-    def _draw_noise(self, generator: torch.Generator | None) -> engines.Noise | None:
-        """Draw the key of a run's noise; the engine makes the numbers of it."""
-        if self.noise_std == 0 or (generator is None and not self.training):
-            return None
-        generator = self.noise_generator if generator is None else generator
-        key = torch.randint(2**63 - 1, (), generator=generator, device=generator.device)
-        return engines.Noise(int(key), self.noise_scale)
+    def _input_noise_factor(self) -> float | Tensor:
+        alpha = self.alpha
+        if not self.has_leak:
+            return 1.0
+        return (2 / alpha.detach()).sqrt() if isinstance(alpha, Tensor) else math.sqrt(2 / alpha)
 
     # One step and its derivative ----------------------------------------------------------------------
 
-    def step(self, state: Tensor, input: Tensor) -> Tensor:
-        """Return the state one step later, without noise.
+    def _lowest_input(self, state: Tensor, input: Tensor) -> Tensor:
+        if not self._config.feedback:
+            return input
+        fed_back = self.readout(self.rates(state))
+        leading = torch.broadcast_shapes(fed_back.shape[:-1], input.shape[:-1])
+        return torch.cat([own.expand(*leading, -1) for own in (input, fed_back)], dim=-1)
 
-        Parameters
-        ----------
-        state : Tensor, shape (..., state_variable)
-        input : Tensor, shape (..., input_channel)
-
-        Returns
-        -------
-        Tensor, shape (..., state_variable)
-        """
-        f, alpha = self.activation, self.alpha
-        driven = self._preactivation(state, input)
-        if self.dynamics == "leak_inside":
-            return f((1 - alpha) * state + alpha * driven)
-        return (1 - alpha) * state + alpha * (f(driven) if self.dynamics == "rate" else driven)
-
-    def jacobian(self, state: Tensor, input: Tensor) -> Tensor:
-        """Return the derivative of `step` with respect to the state, in closed form.
-
-        Parameters
-        ----------
-        state : Tensor, shape (..., state_variable)
-        input : Tensor, shape (..., input_channel)
-
-        Returns
-        -------
-        Tensor, shape (..., state_variable, state_variable)
-            Entry [..., i, j] is the derivative of new variable i with respect to old variable j.
-        """
-        slope, alpha, weight = self.activation.derivative, self.alpha, self.recurrent_weight
-        leak = (1 - alpha) * torch.eye(self.state_size, dtype=state.dtype, device=state.device)
-        if self.dynamics == "rate":
-            return leak + alpha * slope(self._preactivation(state, input))[..., :, None] * weight
-        if self.dynamics == "current":
-            return leak + alpha * weight * slope(state)[..., None, :]
-        driven = (1 - alpha) * state + alpha * self._preactivation(state, input)
-        return slope(driven)[..., :, None] * (leak + alpha * weight)
+    def _closed_jacobian(self, state: Tensor, input: Tensor) -> Tensor | None:
+        return self.layers[0].jacobian(state, self._lowest_input(state, input), self._loop())
 
     def state_bounds(self, input: Tensor) -> tuple[Tensor, Tensor] | None:
-        """Return a box that the map takes into itself under a constant input, or None where there is none.
+        """Return a box that the map takes into itself under a constant input, or None where none is known.
 
         Parameters
         ----------
@@ -418,64 +410,37 @@ class RateRNN(nn.Module):
         low, high : Tensor, shape (state_variable,)
             Every fixed point lies inside, and the index sum over all of them is +1.
         """
-        if self.activation.bounds is None:
+        if self._config.bidirectional:
             return None
-        low, high = (self.bias.new_full((self.state_size,), bound) for bound in self.activation.bounds)
-        if self.dynamics != "current":
-            # A leaky average of r and f stays in f's range only where r began there: rates do.
-            return low, high
-        constant = linear(input, self.input_weight, self.bias)
-        reach = torch.stack([self.recurrent_weight * low, self.recurrent_weight * high])
-        return constant + reach.amin(0).sum(1), constant + reach.amax(0).sum(1)
+        if len(self.layers) == 1:
+            constant = torch.cat([input, self.output_bias]) if self._config.feedback else input
+            return self.layers[0].state_bounds(constant, self._loop())
+        if self.dynamics == "current":
+            return None
+        # Rates stay in the activation's range whatever comes from below.
+        found = [layer.state_bounds(input) for layer in self.layers]
+        if found[0] is None:
+            return None
+        return torch.cat([low for low, _ in found]), torch.cat([high for _, high in found])
 
-    def rates(self, state: Tensor) -> Tensor:
-        """Return what the readout sees of a state, shape (..., unit)."""
-        return self.activation(state) if self.dynamics == "current" else state
-
-    def readout(self, rates: Tensor) -> Tensor:
-        """Return the outputs of rates, shape (..., output_channel)."""
-        return linear(rates, self.output_weight, self.output_bias)
-
-    def _preactivation(self, state: Tensor, input: Tensor) -> Tensor:
-        for name, tensor, size in (("state", state, self.state_size), ("input", input, self.input_size)):
-            if tensor.shape[-1:] != (size,):
-                raise InputError(f"`{name}` must have shape (..., {size}), got {tuple(tensor.shape)}")
-        seen = self.rates(state)
-        return linear(seen, self.recurrent_weight, self.bias) + linear(input, self.input_weight)
-
-    def _need_tensor(self, tensor: Tensor, name: str, shape: tuple[str | int, ...]) -> None:
-        weight = self.recurrent_weight
-        if not isinstance(tensor, Tensor):
-            raise InputError(
-                f"`{name}` must be a torch tensor, got {type(tensor).__name__}: use torch.as_tensor"
-            )
-        fits = tensor.ndim == len(shape) and all(
-            isinstance(size, str) or size == own for size, own in zip(shape, tensor.shape, strict=True)
-        )
-        if not fits:
-            wanted = ", ".join(map(str, shape))
-            raise InputError(f"`{name}` must have shape ({wanted}), got {tuple(tensor.shape)}")
-        if tensor.dtype != weight.dtype or tensor.device != weight.device:
-            raise InputError(
-                f"`{name}` must be {weight.dtype} on {weight.device} like the network, got {tensor.dtype} on "
-                f"{tensor.device}: move one of them with .to(...)"
-            )
-        engines.need_finite(tensor, name)
-
-    def extra_repr(self) -> str:
-        """Return the options that torch prints between the parentheses."""
-        name = self.activation.name or "callable"
-        leak = f", tau={self.tau}, dt={self.dt}" if self.tau is not None else ""
-        leak = f", alpha={self._alpha}" if self._alpha is not None else leak
-        return (
-            f"{self.input_size}, {self.hidden_size}, {self.output_size}, activation={name!r}, "
-            f"dynamics={self.dynamics!r}{leak}, noise_std={self.noise_std}"
-        )
+    def _loop(self) -> Tensor | None:
+        """Return the way from a rate through the readout and back, shape (unit, unit)."""
+        return self.layers[0].feedback_weight @ self.output_weight if self._config.feedback else None
 
 
-def _need_leak(
-    tau: float | None, dt: float | None, alpha: float | None
-) -> tuple[float | None, float | None, float | None]:
+def _need_core(given: Mapping[str, Any]) -> None:
+    """Check what every network is made of, in words of its own."""
+    need_count(given["input_size"], "input_size", least=0)
+    need_count(given["hidden_size"], "hidden_size")
+    need_count(given["output_size"], "output_size", least=0)
+    need_choice(given["dynamics"], "dynamics", engines.DYNAMICS)
+    for name in ("noise_std", "input_noise_std", "output_noise_std", "gain", "input_gain", "output_gain"):
+        need_at_least_zero(given[name], name)
+    engines.need_engine(given["engine"])
+    seeding.stream_sequence(given["seed"], seeding.INITIAL_WEIGHTS)
+
+
+def _need_leak(tau: Any, dt: Any, alpha: Any, n_units: int) -> tuple[Any, float | None, float | None]:
     """Check the three ways to speak of the leak against each other."""
     if alpha is not None:
         if tau is not None or dt is not None:
@@ -492,10 +457,14 @@ def _need_leak(
         )
     if dt is None:
         raise InputError(f"`tau` = {tau} was given without `dt`: give the task's step too, dt=task.dt")
-    tau, dt = need_positive(tau, "tau", "ms"), need_positive(dt, "dt", "ms")
-    if dt > tau:
-        raise InputError(
-            f"`dt` must not be longer than `tau`, got dt = {dt} ms and tau = {tau} ms: "
-            "choose a smaller dt or a larger tau"
-        )
-    return tau, dt, None
+    taus = tau.tolist() if isinstance(tau, np.ndarray | Tensor) else tau
+    dt = need_positive(dt, "dt", "ms")
+    if not isinstance(taus, Sequence):
+        tau = need_positive(taus, "tau", "ms")
+        need_step_within(dt, tau)
+        return tau, dt, None
+    if len(taus) != n_units:
+        raise InputError(f"`tau` must be one number or one for each of {n_units} units, got {len(taus)}")
+    checked = [need_positive(own, "tau", "ms") for own in taus]
+    need_step_within(dt, min(checked))
+    return checked, dt, None

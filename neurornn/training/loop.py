@@ -17,9 +17,9 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from neurornn import files, seeding
-from neurornn.config import NetworkConfig, RecordingConfig, RunConfig, TaskConfig, TrainingConfig, write_toml
+from neurornn.config import RecordingConfig, RunConfig, TaskConfig, TrainingConfig, write_toml
 from neurornn.engine import need_serving
-from neurornn.networks import RateRNN, save_network
+from neurornn.networks import Network, save_network
 from neurornn.numerics.threads import engines_alone
 from neurornn.tasks import TaskProtocol, describe, registered_name
 from neurornn.training.checkpoint import save_checkpoint
@@ -28,6 +28,8 @@ from neurornn.training.run_directory import RunDirectory
 from neurornn.vocabulary import VERSION, InputError, RunFailure
 
 METRICS = ("step", "loss", "gradient_norm", "evaluation_loss", "evaluation_score")
+EXTRAS = ("evaluation_loss_forced", "dead_weights")
+"""What an evaluation has of some networks only: those with output feedback, and with rectified weights."""
 
 
 class DivergedTraining(RunFailure):
@@ -40,17 +42,19 @@ class TrainingRun:
 
     Attributes
     ----------
-    network : RateRNN
+    network : RateRNN, LSTM or GRU
         With the best weights, in eval mode.
     task : Task
     history : xarray.Dataset
         ``loss`` and ``gradient_norm`` (before clipping) on ``step``; ``evaluation_loss`` and
-        ``evaluation_score`` on ``evaluation``, whose coordinate is the step after which it was made.
+        ``evaluation_score`` on ``evaluation``, whose coordinate is the step after which it was made. Of a
+        network with output feedback that is the open loop, and ``evaluation_loss_forced`` is beside it; of
+        one with rectified weights there is ``dead_weights``, the share of those at 0.
     config : TrainingConfig
     directory : Path or None
     """
 
-    network: RateRNN
+    network: Network
     task: TaskProtocol
     history: xr.Dataset
     config: TrainingConfig
@@ -58,7 +62,7 @@ class TrainingRun:
 
 
 def train(
-    network: RateRNN,
+    network: Network,
     task: TaskProtocol,
     *,
     n_steps: int | None = None,
@@ -68,6 +72,7 @@ def train(
     normalise: str | None = None,
     evaluate_every: int | None = None,
     n_evaluation_trials: int | None = None,
+    teacher: float | None = None,
     truncate: int | None = None,
     checkpoint_every: int | None = None,
     seed: int = 0,
@@ -85,7 +90,7 @@ def train(
 
     Parameters
     ----------
-    network : RateRNN
+    network : RateRNN, LSTM or GRU
         Changed in place.
     task : Task
         Registered or not.
@@ -99,6 +104,10 @@ def train(
         Divide the loss by the number of entries with ``mask > 0`` (the default), or of all valid ones.
     evaluate_every, n_evaluation_trials : int, optional
         How often (100 steps by default), and on how many trials (256), to evaluate.
+    teacher : float, optional
+        Teacher forcing of a network with output feedback: the share of steps, drawn for each trial, at which
+        the wanted outputs are fed back in place of the network's own. 0, the default, is the open loop, 1
+        forces always; the evaluation reports both.
     truncate : int, optional
         Truncated backpropagation: time is cut into windows of so many steps, and no gradient goes back from
         one into the one before. By default gradients go through the whole trial.
@@ -131,6 +140,7 @@ def train(
 
     Examples
     --------
+    >>> from neurornn.networks import RateRNN
     >>> from neurornn.tasks import FlipFlop
     >>> task = FlipFlop(n_bits=1, duration=200)
     >>> net = RateRNN(1, 8, 1, seed=0)
@@ -148,12 +158,14 @@ def train(
         "normalise": normalise,
         "evaluate_every": evaluate_every,
         "n_evaluation_trials": n_evaluation_trials,
+        "teacher": teacher,
         "truncate": truncate,
         "checkpoint_every": checkpoint_every,
         "seed": seed,
     }
     given = {name: value for name, value in given.items() if value is not None}
     config = TrainingConfig.from_dict({**task.recipe.training, **given}, source="the training settings")
+    _need_teachable(network, task, config)
     # The task draws its held-out trials before an earlier run's folder is touched: it may refuse.
     state = _Training(network, task, config)
     if directory is not None:
@@ -170,7 +182,7 @@ def train(
     return state.finish()
 
 
-def need_matching(network: RateRNN, task: TaskProtocol) -> None:
+def need_matching(network: Network, task: TaskProtocol) -> None:
     """Refuse a network whose sizes or dt are not the task's.
 
     Raises
@@ -195,7 +207,20 @@ def need_matching(network: RateRNN, task: TaskProtocol) -> None:
     need_same_dt(network, task.dt)
 
 
-def need_same_dt(network: RateRNN, dt: float) -> None:
+def _need_teachable(network: Network, task: TaskProtocol, config: TrainingConfig) -> None:
+    """Refuse a teacher that nobody listens to, and a loss that takes what the readout does not give."""
+    if config.teacher and not network.has_feedback:
+        raise InputError(
+            f"`teacher` = {config.teacher} needs a network with output feedback, which this one has not: "
+            "build it with feedback=True"
+        )
+    if task.loss == "cross_entropy" and network.readout_kind == "softmax":
+        raise InputError(
+            "the cross-entropy takes the softmax itself: build the network with readout='linear'"
+        )
+
+
+def need_same_dt(network: Network, dt: float) -> None:
     """Refuse a network with a time step of its own that is not the task's."""
     if network.dt is not None and network.dt != dt:
         raise InputError(
@@ -208,7 +233,7 @@ def need_same_dt(network: RateRNN, dt: float) -> None:
 class _Training:
     """The moving parts of one training."""
 
-    network: RateRNN
+    network: Network
     task: TaskProtocol
     config: TrainingConfig
     run: RunDirectory | None = None
@@ -230,7 +255,7 @@ class _Training:
         self.best_weights = self.weights()
 
     def batch(self, trials: Any) -> Batch:
-        return Batch(trials, self.network.recurrent_weight, self.config.normalise)
+        return Batch(trials, self.network.output_bias, self.config.normalise)
 
     def weights(self) -> dict[str, Tensor]:
         return {name: tensor.detach().cpu().clone() for name, tensor in self.network.state_dict().items()}
@@ -241,6 +266,8 @@ class _Training:
         batch = self.batch(self.task.draw(config.batch_size, self.trial_stream))
         outputs = network(
             batch.inputs,
+            teacher=batch.teacher() if config.teacher else None,
+            teacher_probability=config.teacher,
             return_rates=False,
             truncate=config.truncate,
             checkpoint_every=config.checkpoint_every,
@@ -279,6 +306,14 @@ class _Training:
         if not self.rows:
             self.rows.append({"step": self.step})
         self.rows[-1] |= {"evaluation_loss": loss, "evaluation_score": float(np.mean(score))}
+        if self.network.has_feedback:
+            forced = self.network(
+                self.evaluation.inputs, teacher=self.evaluation.teacher(), return_rates=False
+            )[0]
+            self.rows[-1]["evaluation_loss_forced"] = float(self.evaluation.loss(forced))
+        dead = self.network.dead_share()
+        if dead is not None:
+            self.rows[-1]["dead_weights"] = dead
         if loss < self.best_loss:
             self.best_loss, self.best_step, self.best_weights = loss, self.step, self.weights()
         if self.run is not None:
@@ -286,7 +321,8 @@ class _Training:
 
     def write(self, run: RunDirectory) -> None:
         buffer = io.StringIO()
-        table = csv.DictWriter(buffer, METRICS, restval="", lineterminator="\n")
+        columns = (*METRICS, *(name for name in EXTRAS if name in self.rows[0]))
+        table = csv.DictWriter(buffer, columns, restval="", lineterminator="\n")
         if self.n_written == 0:
             table.writeheader()
         table.writerows(self.rows[self.n_written :])
@@ -338,6 +374,11 @@ def history_dataset(rows: list[dict[str, float]], best_step: int) -> xr.Dataset:
             "gradient_norm": ("step", [row["gradient_norm"] for row in steps]),
             "evaluation_loss": ("evaluation", [row["evaluation_loss"] for row in evaluations]),
             "evaluation_score": ("evaluation", [row["evaluation_score"] for row in evaluations]),
+            **{
+                name: ("evaluation", [row[name] for row in evaluations])
+                for name in EXTRAS
+                if evaluations and all(name in row for row in evaluations)
+            },
         },
         coords={
             "step": ("step", np.array([row["step"] for row in steps], dtype=int)),
@@ -349,19 +390,18 @@ def history_dataset(rows: list[dict[str, float]], best_step: int) -> xr.Dataset:
 
 def _begin_directory(
     directory: str | os.PathLike[str],
-    network: RateRNN,
+    network: Network,
     task: TaskProtocol,
     config: TrainingConfig,
     recording: RecordingConfig | None,
     overwrite: bool,
 ) -> RunDirectory:
     """Write the configuration before the first step; what cannot be written is refused before any is."""
-    network_config: NetworkConfig = network.config
     name = registered_name(task)
     record = describe(task)
     run_config = RunConfig(
         task=TaskConfig(name=name or record["class"], parameters=record["parameters"]),
-        network=network_config,
+        network=network.config,  # type: ignore[arg-type]
         training=config,
         recording=recording or RecordingConfig(),
         neurornn_version=VERSION,

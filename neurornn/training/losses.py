@@ -63,10 +63,15 @@ class Batch:
         self.inputs = tensor(trials.inputs)
         self.targets = tensor(trials.targets)
         self.mask = tensor(trials.mask)
+        self._tensor = tensor
         self.n_entries = None
         if normalise == "all":
             per_step = trials.task.n_outputs if self.kind == "mse" else 1
             self.n_entries = torch.as_tensor(trials.valid.sum() * per_step, device=like.device)
+
+    def teacher(self) -> Tensor:
+        """Return what a perfect network puts out, shape (trial, time, output_channel)."""
+        return self._tensor(self.trials.ideal_outputs())
 
     def loss(self, outputs: Tensor) -> Tensor:
         """Return the loss of outputs, shape ()."""

@@ -113,8 +113,9 @@ def test_noise_is_off_unless_asked_for_and_then_repeats(flip_flop):
 
 
 def test_the_weights_travel_along_exactly_unless_declined(activity, trained):
-    for name, tensor in trained.network.state_dict().items():
-        np.testing.assert_array_equal(activity[f"parameter_{name}"], tensor)
+    for name, (dims, tensor) in trained.network.weights().items():
+        assert activity[f"parameter_{name}"].dims == dims
+        np.testing.assert_array_equal(activity[f"parameter_{name}"], tensor.detach())
     bare = record(trained.network, trained.task, n_trials=2, embed_network=False)
     assert not [name for name in bare if name.startswith("parameter_")]
 

@@ -8,7 +8,7 @@ import torch
 
 import neurornn as nr
 from neurornn import InputError, RateRNN
-from neurornn.engine import ENGINES, explain
+from neurornn.engine import ENGINES, Feedback, Plasticity, explain
 
 TABLE = pathlib.Path(__file__).parents[2] / "docs" / "engines.md"
 
@@ -92,6 +92,21 @@ def problem_for(option):
     if option == "a trainable leak":
         base = RateRNN(1, 4, 1).scan_problem(inputs)
         return dataclasses.replace(base, alpha=torch.rand(4, requires_grad=True))
+    parts = {
+        "low rank": {"recurrent_weight": torch.rand(4, 2), "selection": torch.rand(2, 4)},
+        "short-term plasticity": {
+            "plasticity": Plasticity(*torch.rand(3, 4), seconds=0.02),
+            "initial_state": torch.rand(2, 12),
+        },
+        "layer normalisation": {"norm_gain": torch.ones(4)},
+        "dropout of rates": {"kept_share": torch.ones(2, 4)},
+        'outputs fed back, or a teacher in their place ("scheduled")': {
+            "feedback_weight": torch.rand(4, 1),
+            "feedback": Feedback(torch.rand(3, 2, 1), torch.ones(3, 2, dtype=torch.bool)),
+        },
+    }
+    if option in parts:
+        return dataclasses.replace(RateRNN(1, 4, 1).scan_problem(inputs), **parts[option])
     if option == "CUDA and other devices":
         net = RateRNN(1, 4, 1, device="meta")
         return net.scan_problem(torch.zeros(2, 3, 1, device="meta"))
@@ -121,7 +136,7 @@ def test_the_table_of_options_and_engines_is_true(row):
 
 def test_the_table_has_the_rows_that_only_the_reference_engine_serves():
     found = {row[0]: row[1:] for row in rows()}
-    assert len(found) == 14
+    assert len(found) == 19
     assert found["torch.func, vmap"] == ["no", "no", "yes"]
     assert found["autocast"] == ["no", "no", "yes"]
 

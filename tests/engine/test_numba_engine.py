@@ -13,7 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from neurornn import InputError, RateRNN, train
-from neurornn.engine import Noise, ScanProblem, fused, scan
+from neurornn.engine import ENGINES, Feedback, Noise, Plasticity, ScanProblem, fused, scan
 from neurornn.networks import get_activation
 from neurornn.numerics.threads import intra_op_threads
 
@@ -23,7 +23,15 @@ TOLERANCE = {"rtol": 1e-4, "atol": 1e-4}
 
 
 def make_problem(
-    dynamics="rate", activation="tanh", alpha=0.3, sizes=(7, 5, 3, 21, 2), noise=True, seed=0, **options
+    dynamics="rate",
+    activation="tanh",
+    alpha=0.3,
+    sizes=(7, 5, 3, 21, 2),
+    noise=True,
+    seed=0,
+    rank=None,
+    plastic=False,
+    **options,
 ):
     """A problem of (time, trial, input, unit, output) sizes whose every tensor needs a gradient."""
     n_steps, n_trials, n_inputs, n_units, n_outputs = sizes
@@ -34,7 +42,7 @@ def make_problem(
 
     if alpha == "per unit":
         alpha = 0.05 + 0.95 * torch.rand(n_units, generator=generator)
-    return ScanProblem(
+    problem = ScanProblem(
         inputs=draw(n_steps, n_trials, n_inputs),
         initial_state=draw(n_trials, n_units),
         input_weight=draw(n_units, n_inputs),
@@ -48,6 +56,17 @@ def make_problem(
         noise=Noise(key=seed, scale=0.3) if noise else None,
         **options,
     )
+    changes = {}
+    if rank is not None:
+        changes["recurrent_weight"] = draw(n_units, rank)
+        changes["selection"] = draw(rank, n_units, spread=1 / (n_units * max(rank, 1)) ** 0.5)
+    if plastic:
+        # Seconds so long, and rates of both signs, that x and u are clipped at either end.
+        constants = 0.05 + 0.5 * torch.rand(3, n_units, generator=generator)
+        synapses = torch.rand(n_trials, 2 * n_units, generator=generator)
+        changes["plasticity"] = Plasticity(*constants, seconds=0.4)
+        changes["initial_state"] = torch.cat([problem.initial_state.detach(), synapses], 1).requires_grad_()
+    return dataclasses.replace(problem, **changes)
 
 
 def in_double(problem):
@@ -55,7 +74,11 @@ def in_double(problem):
     tensors = {
         name: own.detach().double().requires_grad_(own.requires_grad) for name, own in problem.tensors.items()
     }
-    return problem.with_tensors(tensors)
+    plasticity = problem.plasticity
+    if plasticity is not None:
+        constants = {name: getattr(plasticity, name).double() for name in ("usage", "recovery", "relaxation")}
+        plasticity = dataclasses.replace(plasticity, **constants)
+    return dataclasses.replace(problem, **tensors, plasticity=plasticity)
 
 
 def pulls(result, which=("outputs", "rates", "states")):
@@ -114,6 +137,118 @@ sizes = st.tuples(
 @example((2, 9, 85, 33, 33), "rate", "softplus", 0.3, True, 0)
 def test_results_and_gradients_agree_at_every_size(sizes, dynamics, activation, alpha, noise, seed):
     assert_same(make_problem(dynamics, activation, alpha, sizes, noise, seed))
+
+
+@settings(max_examples=60)
+@given(
+    sizes=sizes,
+    dynamics=st.sampled_from(["rate", "current"]),
+    rank=st.integers(0, 70),
+    window=st.integers(1, 40),
+    seed=st.integers(0, 2**31),
+)
+@example((70, 3, 2, 5, 1), "current", 2, 50, 0)
+@example((3, 300, 2, 33, 1), "rate", 4, 50, 0)
+def test_low_rank_agrees_at_every_size(sizes, dynamics, rank, window, seed):
+    assert_same(make_problem(dynamics, sizes=sizes, rank=rank, truncate=window, seed=seed))
+
+
+PLASTIC = {
+    "rate": {"dynamics": "rate", "activation": "relu", "alpha": 0.3, "plastic": True},
+    "current": {"dynamics": "current", "activation": "tanh", "alpha": "per unit", "plastic": True},
+    "no leak": {"dynamics": "rate", "activation": "tanh", "alpha": 1.0, "noise": False, "plastic": True},
+}
+"""Few forms, since each takes seconds to compile."""
+
+
+@settings(max_examples=60)
+@given(
+    sizes=sizes,
+    form=st.sampled_from(list(PLASTIC)),
+    rank=st.none() | st.integers(0, 9),
+    window=st.integers(1, 40),
+    seed=st.integers(0, 2**31),
+)
+@example((70, 3, 2, 5, 1), "current", None, 50, 0)
+@example((3, 300, 2, 33, 1), "rate", 3, 50, 0)
+def test_plastic_synapses_agree_at_every_size(sizes, form, rank, window, seed):
+    assert_same(make_problem(**PLASTIC[form], sizes=sizes, rank=rank, truncate=window, seed=seed))
+
+
+PARTS = {
+    "low rank": {"dynamics": "rate", "rank": 3},
+    "low rank, current": {"dynamics": "current", "rank": 3},
+    "plastic": PLASTIC["rate"],
+    "plastic, current": PLASTIC["current"],
+    "plastic, low rank": {**PLASTIC["rate"], "rank": 3},
+}
+each_part = pytest.mark.parametrize("options", PARTS.values(), ids=list(PARTS))
+
+
+@each_part
+@pytest.mark.parametrize("which", [("outputs",), ("rates",), ("states",), ("outputs", "states")])
+def test_gradients_of_every_part_are_right_whatever_carries_them(options, which):
+    assert_same(make_problem(**options), which=which)
+
+
+@each_part
+@pytest.mark.parametrize(("truncate", "checkpoint_every"), [(1, None), (3, None), (None, 4), (3, 4), (2, 1)])
+def test_windows_and_segments_of_every_part(options, truncate, checkpoint_every):
+    cut = {"truncate": truncate, "checkpoint_every": checkpoint_every}
+    assert_same(make_problem(**options, sizes=(41, 9, 3, 21, 2), **cut))
+
+
+@each_part
+def test_every_tensor_of_every_part_can_be_the_only_one_with_a_gradient(options):
+    base = make_problem(**options)
+    for needing in [name for name, own in base.tensors.items() if own.requires_grad]:
+        frozen = {name: own.detach() for name, own in base.tensors.items() if name != needing}
+        assert_same(base.with_tensors(frozen), which=("outputs",))
+
+
+@each_part
+def test_without_gradient_every_part_gives_the_same_bits(options):
+    problem = make_problem(**options)
+    whole = scan(problem, "numba")
+    for wants in itertools.product([False, True], repeat=2):
+        with torch.no_grad():
+            bare = scan(dataclasses.replace(problem, wants_rates=wants[0], wants_states=wants[1]), "numba")
+        assert torch.equal(bare.outputs, whole.outputs)
+        assert bare.rates is None or torch.equal(bare.rates, whole.rates)
+        assert bare.states is None or torch.equal(bare.states, whole.states)
+
+
+@each_part
+def test_any_number_of_threads_gives_the_same_bits_of_every_part(options):
+    problem = make_problem(**options, sizes=(20, 150, 3, 40, 2))
+    found = []
+    for count in (1, 2, 4):
+        with intra_op_threads(count):
+            result = scan(problem, "numba")
+            found.append([*result, *gradients(problem, result).values()])
+    for other in found[1:]:
+        assert all(torch.equal(one, two) for one, two in zip(found[0], other, strict=True))
+
+
+def test_a_gradient_passes_synapses_that_rest_at_their_bound():
+    base = make_problem(**PLASTIC["rate"])
+    # Units that are silent at first: x stays exactly 1 until the rate rises.
+    rest = torch.cat([torch.zeros(5, 21), torch.ones(5, 21), base.plasticity.usage.expand(5, 21)], 1)
+    problem = dataclasses.replace(base, initial_state=rest.requires_grad_())
+    assert (scan(problem, "numba").states[2, :, 21:42] == 1).any()
+    assert_same(problem)
+
+
+def test_of_every_part_only_a_gradient_to_come_keeps_the_activity():
+    problem = make_problem(**PARTS["plastic, low rank"], sizes=(50, 5, 3, 21, 2))
+    engine = ENGINES["numba"]
+    with torch.no_grad():
+        _, kept = engine.forward(problem, keep=True)
+        bare = dataclasses.replace(problem, wants_rates=False, wants_states=False)
+        _, dropped = engine.forward(bare, keep=False)
+    # Rates, what the slope is told, what was selected, and x, u and what they let through.
+    assert [len(own) for own in kept[2:]] == [50, 50, 50, 51]
+    assert [len(own) for own in dropped[2:]] == [2, 1, 1, 2]
 
 
 @pytest.mark.parametrize("dynamics", ["rate", "current"])
@@ -315,6 +450,15 @@ def test_second_derivatives_are_those_of_autograd():
             {"alpha": torch.full((21,), 0.5, requires_grad=True)},
             "no gradient of the leak, which is trainable",
         ),
+        ({"norm_gain": torch.ones(21)}, "its kernel has no layer normalisation"),
+        ({"kept_share": torch.ones(5, 21)}, "its kernel has no dropout of rates"),
+        (
+            {
+                "feedback_weight": torch.ones(21, 2),
+                "feedback": Feedback(torch.zeros(7, 5, 2), torch.ones(7, 5, dtype=torch.bool)),
+            },
+            "its kernel has no outputs fed back",
+        ),
     ],
 )
 def test_what_it_cannot_do_it_refuses_and_auto_goes_on(change, reason):
@@ -386,9 +530,13 @@ sys.path.insert(0, {folder!r})
 from test_numba_engine import assert_same, make_problem
 from neurornn.engine.fused.tiles import LANES, ROWS
 print(ROWS, LANES)
-for dynamics in ("rate", "current"):
-    for sizes in ((9, 5, 3, 21, 2), (40, 13, 6, 34, 9), (4, 8, 1, 3, 17)):
+for sizes in ((9, 5, 3, 21, 2), (40, 13, 6, 34, 9), (4, 8, 1, 3, 17)):
+    for dynamics in ("rate", "current"):
         assert_same(make_problem(dynamics, sizes=sizes))
+    for rank in (2, 5, 18):
+        assert_same(make_problem("rate", sizes=sizes, rank=rank))
+        assert_same(make_problem("rate", "relu", sizes=sizes, rank=rank, plastic=True))
+    assert_same(make_problem("rate", "relu", sizes=sizes, plastic=True))
 """
 
 
@@ -475,9 +623,23 @@ def test_a_forked_process_has_threads_of_its_own():
     )
 
 
-def test_trials_that_only_fill_a_tile_up_may_grow_beyond_all_bounds():
-    # Three trials are held at zero by their input; the filling has none, and doubles at every step.
+@pytest.mark.parametrize("part", ["none", "low rank", "plastic"])
+def test_trials_that_only_fill_a_tile_up_may_grow_beyond_all_bounds(part):
+    # Three trials are held at zero by their input; the filling has none, and grows at every step.
     ones = torch.ones(1, 1)
+    changes = {}
+    if part == "low rank":
+        changes = {"selection": ones.clone().requires_grad_()}
+    if part == "plastic":
+        half = torch.full((1,), 0.5)
+        # In no time x and u are what they recover to, and let half of the rate through.
+        changes = {
+            "plasticity": Plasticity(half, half, half, seconds=0.0),
+            "initial_state": torch.zeros(3, 3),
+            "recurrent_weight": (40 * ones).requires_grad_(),
+            "alpha": 0.3,
+            "noise": Noise(key=0, scale=0.0),
+        }
     problem = ScanProblem(
         inputs=torch.full((200, 3, 1), -10.0),
         initial_state=torch.zeros(3, 1),
@@ -490,8 +652,10 @@ def test_trials_that_only_fill_a_tile_up_may_grow_beyond_all_bounds():
         dynamics="rate",
         alpha=1.0,
     )
+    problem = dataclasses.replace(problem, **changes)
     result = scan(problem, "numba")
-    found = torch.autograd.grad(result.outputs.sum(), [problem.recurrent_weight, problem.bias])
+    asked = [own for own in problem.tensors.values() if own.requires_grad]
+    found = torch.autograd.grad(result.outputs.sum(), asked)
     assert not result.rates.any()
     assert all(own.eq(0).all() for own in found)
 

@@ -247,7 +247,7 @@ def test_what_is_wrong_with_a_file_is_told(saved):
         load_network(path)
     description.write_text(json.dumps({"format": 99}))
     with pytest.raises(
-        InputError, match=r"has format 99, expected 1: .*another version of neurornn; install"
+        InputError, match=r"has format 99, expected 2: .*another version of neurornn; install"
     ):
         load_network(path)
     description.unlink()

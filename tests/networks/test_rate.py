@@ -27,7 +27,7 @@ def draw(*shape, seed=0, dtype=torch.float64):
 def scalar_loop(net, inputs, noise=None):
     """The design's equations, one unit, one connection and one step at a time, in plain floats."""
     f, a, n = NUMPYS[net.activation.name], net.alpha, net.hidden_size
-    weights = {name: tensor.detach().numpy() for name, tensor in net.state_dict().items()}
+    weights = {name: tensor.detach().numpy() for name, (_, tensor) in net.weights().items()}
     recurrent, drive = weights["recurrent_weight"], weights["input_weight"]
     outputs, rates = [], []
     for trial in range(len(inputs)):
@@ -337,7 +337,7 @@ def test_one_seed_is_one_network_in_both_precisions():
 
 def test_effective_weights_are_differentiable_with_the_designs_shapes():
     net = RateRNN(2, 5, 3)
-    shapes = {name: tuple(parameter.shape) for name, parameter in net.named_parameters()}
+    shapes = {name: tuple(values.shape) for name, (_, values) in net.weights().items()}
     assert shapes == {
         "recurrent_weight": (5, 5),
         "input_weight": (5, 2),
@@ -391,7 +391,7 @@ def test_the_device_is_passed_through():
 
 
 def test_the_repr_tells_the_options():
-    assert "tau=100.0, dt=20.0" in repr(RateRNN(1, 2, 3, tau=100.0, dt=20.0))
+    assert "dt=20.0, tau=100.0" in repr(RateRNN(1, 2, 3, tau=100.0, dt=20.0))
     assert "alpha=0.5" in repr(RateRNN(1, 2, 3, alpha=0.5))
     assert "activation='callable'" in repr(RateRNN(1, 2, 3, activation=torch.sin))
 

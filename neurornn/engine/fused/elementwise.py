@@ -1,4 +1,4 @@
-"""The activations that the kernel knows, their slopes, and the transcendental functions below them.
+"""The activations that the kernel knows, their slopes and what is below them; and plastic synapses.
 
 Each function takes and returns the lanes of a register and errs by a few units in the last place of float32.
 NaN goes in and comes out: training that diverged must show.
@@ -7,6 +7,7 @@ NaN goes in and comes out: training that diverged must show.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from neurornn.engine.fused.vectors import Floats, Words, polynomial
 
@@ -122,6 +123,62 @@ ACTIVATIONS: dict[str, tuple[Callable[[Floats], Floats], Callable[[Floats], Floa
     "softplus": (softplus, _softplus_slope),
 }
 """By name: f, and f'(u) as a function of f(u)."""
+
+
+@dataclass(frozen=True)
+class Synapses:
+    """Short-term plasticity in one register of units, with the equations of the engines' `Plasticity`."""
+
+    usage: Floats
+    recovery: Floats
+    relaxation: Floats
+    seconds: Floats
+
+    def unclipped(self, resources: Floats, use: Floats, rate: Floats) -> tuple[Floats, Floats]:
+        """Return x and u one step later, before they are clipped."""
+        spent = self.seconds * rate
+        recovered = (1.0 - resources).times_plus(self.recovery, resources)
+        relaxed = (self.usage - use).times_plus(self.relaxation, use)
+        return (
+            (-(use * resources)).times_plus(spent, recovered),
+            (self.usage * (1.0 - use)).times_plus(spent, relaxed),
+        )
+
+    def back(
+        self,
+        before: tuple[Floats, Floats, Floats],
+        at_resources: Floats,
+        at_use: Floats,
+        at_sent: Floats,
+    ) -> tuple[Floats, Floats, Floats]:
+        """Return the gradients of x, u and the rate from those of x, u and u x rate one step later.
+
+        Each is of all that it goes into one step later; ``before`` are x, u and the rate themselves.
+        """
+        resources, use, rate = before
+        wide_resources, wide_use = self.unclipped(resources, use, rate)
+        later_resources, later_use = clipped(wide_resources), clipped(wide_use)
+        at_resources = _where_unclipped(wide_resources, (at_sent * later_use).times_plus(rate, at_resources))
+        at_use = _where_unclipped(wide_use, (at_sent * later_resources).times_plus(rate, at_use))
+        spent = self.seconds * rate
+        taken = self.seconds * at_resources
+        given = self.seconds * self.usage * at_use
+        at_rate = (-(use * resources)).times_plus(taken, at_sent * later_use * later_resources)
+        return (
+            at_resources * ((1.0 - self.recovery) - use * spent),
+            (-(resources * rate)).times_plus(taken, at_use * ((1.0 - self.relaxation) - self.usage * spent)),
+            (1.0 - use).times_plus(given, at_rate),
+        )
+
+
+def clipped(share: Floats) -> Floats:
+    """Return a share, held between 0 and 1."""
+    return share.at_most(1.0).at_least(0.0)
+
+
+def _where_unclipped(share: Floats, gradient: Floats) -> Floats:
+    """Return a clipped share's gradient as one of what was clipped: with the bounds, as torch has it."""
+    return share.choose(">=", 0.0, share.choose("<=", 1.0, gradient, 0.0), 0.0)
 
 
 def normal_pair(one: Words, other: Words) -> tuple[Floats, Floats]:

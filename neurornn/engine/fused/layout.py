@@ -75,6 +75,18 @@ def few_columns(matrix: Tensor) -> Tensor:
     return panels(matrix, 4 if width <= 4 else 8 if width <= 8 else 16)
 
 
+def with_zeros(matrix: Tensor) -> Tensor:
+    """Return a matrix with a row of zeros below it, as the bias of a projection that has none."""
+    return padded(matrix, len(matrix) + 1, matrix.shape[1])
+
+
+def projection(matrix: Tensor | None) -> Tensor:
+    """Return panels for a product with few columns and nothing added; empty where there is none."""
+    if matrix is None:
+        return torch.empty(0, 0, 4, dtype=torch.float32, device="cpu")
+    return few_columns(with_zeros(matrix))
+
+
 def width_of(panels: Tensor) -> int:
     """Return the number of columns of panels, with their filling."""
     return len(panels) * panels.shape[2]

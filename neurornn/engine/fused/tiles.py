@@ -19,7 +19,7 @@ from numba.core import config, types
 from numba.core.codegen import get_host_cpu_features
 from numba.extending import intrinsic
 
-from neurornn.engine.fused.elementwise import ACTIVATIONS, normal_pair
+from neurornn.engine.fused.elementwise import ACTIVATIONS, Synapses, clipped, normal_pair
 from neurornn.engine.fused.philox import philox
 from neurornn.engine.fused.vectors import (
     INDEX,
@@ -62,23 +62,25 @@ class Form:
     dynamics: str
     leaky: bool
     noisy: bool
+    plastic: bool
 
     def __str__(self) -> str:
         leak = "leaky" if self.leaky else "plain"
-        return f"{self.activation} {self.dynamics} {leak} {'noisy' if self.noisy else 'silent'}"
+        noise = "noisy" if self.noisy else "silent"
+        return f"{self.activation} {self.dynamics} {leak} {noise} {'plastic' if self.plastic else 'static'}"
 
     @property
     def in_words(self) -> str:
         """The networks that have this form."""
         found = f"{self.activation} networks with {self.dynamics} dynamics"
-        extra = [word for word, there in (("leak", self.leaky), ("noise", self.noisy)) if there]
-        return f"{found}, {' and '.join(extra)}" if extra else found
+        parts = {"leak": self.leaky, "noise": self.noisy, "short-term plasticity": self.plastic}
+        return ", ".join([found, *(name for name, there in parts.items() if there)])
 
     @classmethod
     def read(cls, text: str) -> Form:
         """Return the form that a text names."""
-        activation, dynamics, leak, noise = text.split()[:4]
-        return cls(activation, dynamics, leak == "leaky", noise == "noisy")
+        activation, dynamics, leak, noise, synapses = text.split()[:5]
+        return cls(activation, dynamics, leak == "leaky", noise == "noisy", synapses == "plastic")
 
 
 @dataclass(frozen=True)
@@ -160,27 +162,32 @@ def _callable_by_numba(parameters: str) -> Callable[[Callable[..., None]], Any]:
 
 
 @_callable_by_numba(
-    "seen width n_units x x_row n_inputs panel columns previous alpha rate other normals scale"
+    "seen seen_row n_seen x x_row n_inputs panel columns width previous alpha rate other normals scale "
+    "synapses later plane constants"
 )
 def forward_tile(builder: Any, choice: str, vectors: int, **given: Any) -> None:
-    """Take a tile through one step: drive, noise, activation and leak.
+    """Take a tile through one step: drive, noise, activation, leak and plasticity.
 
     ``panel`` holds recurrent weights, input weights and the bias, one below the other. ``other`` takes f(u)
-    of leaky rate dynamics, or the state of current dynamics. ``normals`` are there where there is noise.
+    of leaky rate dynamics, or the state of current dynamics. ``normals`` are there where there is noise, and
+    where synapses are plastic x and u, ``plane`` apart; ``later`` takes those of the next step and, another
+    plane on, what they let through of the new rate.
     """
     form = Form.read(choice)
     memory = {name: Memory(builder, value) for name, value in given.items()}
     width, columns, one = given["width"], given["columns"], INDEX(1)
-    input_rows = memory["panel"].moved(builder.mul(given["n_units"], columns))
+    input_rows = memory["panel"].moved(builder.mul(given["n_seen"], columns))
     bias_row = input_rows.moved(builder.mul(given["n_inputs"], columns))
     bias = [bias_row.read(INDEX(0), v, LANES) for v in range(vectors)]
     tile = Tile.starting_at(ROWS, vectors, lambda row, v: bias[v])
-    tile.add_product(given["n_units"], memory["seen"], width, one, memory["panel"], columns)
+    tile.add_product(given["n_seen"], memory["seen"], given["seen_row"], one, memory["panel"], columns)
     tile.add_product(given["n_inputs"], memory["x"], given["x_row"], one, input_rows, columns)
 
     activation, _ = ACTIVATIONS[form.activation]
     alpha = [memory["alpha"].read(INDEX(0), v, LANES) for v in range(vectors)] if form.leaky else []
     scale = [memory["scale"].read(INDEX(0), v, LANES) for v in range(vectors)]
+    synapses = [_synapses(memory["constants"], width, v) for v in range(vectors)] if form.plastic else []
+    planes = [builder.mul(given["plane"], INDEX(k)) for k in range(3)]
     for _, v, begin, driven in tile.each(width):
         if form.noisy and form.dynamics == "rate":
             driven = memory["normals"].read(begin, v, LANES).times_plus(scale[v], driven)
@@ -196,6 +203,18 @@ def forward_tile(builder: Any, choice: str, vectors: int, **given: Any) -> None:
             memory["other"].write(begin, v, new)
             new = activation(new)
         memory["rate"].write(begin, v, new)
+        if form.plastic:
+            places = [builder.add(begin, plane) for plane in planes]
+            resources, use = (memory["synapses"].read(place, v, LANES) for place in places[:2])
+            resources, use = (clipped(own) for own in synapses[v].unclipped(resources, use, new))
+            for place, own in zip(places, (resources, use, use * resources * new), strict=True):
+                memory["later"].write(place, v, own)
+
+
+def _synapses(constants: Memory, width: Any, v: int) -> Synapses:
+    """Read what does not change about the synapses of one register of units."""
+    builder = constants.builder
+    return Synapses(*(constants.read(builder.mul(INDEX(k), width), v, LANES) for k in range(4)))
 
 
 @_callable_by_numba("key_low key_high step trial unit result width")
@@ -227,20 +246,24 @@ def _normals(builder: Any, given: dict[str, Any], row: int, v: int) -> tuple[Flo
 
 
 @_callable_by_numba(
-    "onward width n_units panel columns at_outputs y_row n_outputs output_panel at_rates at_states "
-    "hidden alpha carried result bias_gradient"
+    "onward onward_row n_onward panel columns width at_outputs y_row n_outputs output_panel at_rates "
+    "at_states hidden alpha carried result bias_gradient rate synapses plane constants at_synapses "
+    "synapses_carried"
 )
 def backward_tile(builder: Any, choice: str, vectors: int, **given: Any) -> None:
     """Take the gradient of a tile back through one step, to that of the drive.
 
-    ``onward`` is the drive's gradient one step later, ``carried`` the state's, which the leak brings back.
-    Where nothing arrives at the rates or states, their addresses are 0.
+    ``onward`` is the drive's gradient one step later (of low rank, that of what the recurrent weight is
+    applied to), ``carried`` the state's, which the leak brings back, ``synapses_carried`` that of x and u.
+    Where nothing arrives at the rates, states or synapses, their addresses are 0.
     """
     form = Form.read(choice)
     memory = {name: Memory(builder, value) for name, value in given.items()}
     width, columns, one = given["width"], given["columns"], INDEX(1)
     tile = Tile.starting_at(ROWS, vectors, lambda row, v: zeros(builder, LANES))
-    tile.add_product(given["n_units"], memory["onward"], width, one, memory["panel"], columns)
+    tile.add_product(given["n_onward"], memory["onward"], given["onward_row"], one, memory["panel"], columns)
+    if form.plastic:
+        _back_through_synapses(builder, tile, memory, given)
     tile.add_product(
         given["n_outputs"], memory["at_outputs"], given["y_row"], one, memory["output_panel"], columns
     )
@@ -249,6 +272,8 @@ def backward_tile(builder: Any, choice: str, vectors: int, **given: Any) -> None
     if form.dynamics == "current":
         for row, v, begin, arriving in tile.each(width):
             tile.sums[row][v].set(arriving * slope(memory["hidden"].read(begin, v, LANES)))
+    if form.dynamics == "current" or form.plastic:
+        # Else nothing but the rates is a state.
         tile.add_where_given(memory["at_states"], width)
     alpha = [memory["alpha"].read(INDEX(0), v, LANES) for v in range(vectors)] if form.leaky else []
     totals = [memory["bias_gradient"].read(INDEX(0), v, LANES) for v in range(vectors)]
@@ -263,6 +288,30 @@ def backward_tile(builder: Any, choice: str, vectors: int, **given: Any) -> None
         totals[v] = totals[v] + gradient
     for v, total in enumerate(totals):
         memory["bias_gradient"].write(INDEX(0), v, total)
+
+
+def _back_through_synapses(
+    builder: Any, tile: Tile, memory: dict[str, Memory], given: dict[str, Any]
+) -> None:
+    """Turn the gradient of what synapses let through into that of the rates, and carry that of x and u on."""
+    width, planes = given["width"], (INDEX(0), given["plane"])
+    constants = [_synapses(memory["constants"], width, v) for v in range(len(tile.sums[0]))]
+    for row, v, begin, at_sent in tile.each(width):
+        places = [builder.add(begin, plane) for plane in planes]
+        resources, use = (memory["synapses"].read(place, v, LANES) for place in places)
+        at_resources, at_use = (memory["synapses_carried"].read(place, v, LANES) for place in places)
+        rate = memory["rate"].read(begin, v, LANES)
+        *at_both, at_rate = constants[v].back((resources, use, rate), at_resources, at_use, at_sent)
+        tile.sums[row][v].set(at_rate)
+        for place, own in zip(places, at_both, strict=True):
+            memory["synapses_carried"].write(place, v, own)
+    arriving = memory["at_synapses"]
+    with builder.if_then(builder.icmp_signed("!=", arriving.address, INDEX(0))):
+        for _, v, begin, _ in tile.each(width):
+            for plane in planes:
+                place = builder.add(begin, plane)
+                own = memory["synapses_carried"].read(place, v, LANES)
+                memory["synapses_carried"].write(place, v, own + arriving.read(place, v, LANES))
 
 
 @_callable_by_numba("left left_width left_step right right_width right_step count n_steps total total_width")
