@@ -4,8 +4,9 @@
 
 Forward, loss, backward and Adam, float32, 64 trials of 200 steps, pinned to one CPU; process CPU time,
 medians, ratios. The limit is 6 T B N^2 operations, the recurrent products alone, at the measured rate of one
-core's fused multiply-adds. A jitted JAX scan takes part where JAX is installed (`pip install jax`). At the
-end: two threads against one, by the clock, and how long a kernel takes to compile with an empty cache.
+core's fused multiply-adds. A jitted JAX scan takes part where JAX is installed (`pip install jax`). Then
+excitatory-inhibitory networks, short-term plasticity and low rank beside loops written for them. At the end:
+two threads against one, by the clock, and how long a kernel takes to compile with an empty cache.
 """
 
 import os
@@ -15,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from typing import Any
 
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
@@ -56,16 +58,71 @@ class PlainLoop(nn.Module):
         self.input, self.recurrent = nn.Linear(inputs, units), nn.Linear(units, units, bias=False)
         self.readout, self.alpha, self.noise, self.f = nn.Linear(units, outputs), alpha, noise, f
 
+    def begin(self, rate: torch.Tensor) -> None:
+        """Make ready what a run needs."""
+
+    def received(self, rate: torch.Tensor) -> torch.Tensor:
+        """Return what comes through the recurrent weights."""
+        return self.recurrent(rate)
+
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        rate = inputs.new_zeros(len(inputs), self.recurrent.in_features)
+        rate = inputs.new_zeros(len(inputs), self.input.out_features)
         rates = []
+        self.begin(rate)
         for t in range(inputs.shape[1]):
-            drive = self.recurrent(rate) + self.input(inputs[:, t])
+            drive = self.received(rate) + self.input(inputs[:, t])
             if self.noise:
                 drive = drive + (2 / self.alpha) ** 0.5 * self.noise * torch.randn_like(rate)
             rate = (1 - self.alpha) * rate + self.alpha * self.f(drive)
             rates.append(rate)
         return self.readout(torch.stack(rates, dim=1))
+
+
+class ExcitatoryInhibitoryLoop(PlainLoop):
+    """Dale's law: the absolute weights times their signs, made once a run."""
+
+    def begin(self, rate: torch.Tensor) -> None:
+        signs = torch.ones(rate.shape[1])
+        signs[round(0.8 * len(signs)) :] = -1
+        self.effective = self.recurrent.weight.abs() * signs
+
+    def received(self, rate: torch.Tensor) -> torch.Tensor:
+        return nn.functional.linear(rate, self.effective)
+
+
+class PlasticLoop(PlainLoop):
+    """Short-term plasticity as Masse et al. (2019) write it, facilitating."""
+
+    def begin(self, rate: torch.Tensor) -> None:
+        self.resources, self.use = torch.ones_like(rate), torch.full_like(rate, 0.15)
+
+    def received(self, rate: torch.Tensor) -> torch.Tensor:
+        step, seconds, usage = 20.0, 0.02, 0.15
+        resources = self.resources + step / 200 * (1 - self.resources)
+        resources = resources - seconds * self.use * self.resources * rate
+        use = self.use + step / 1500 * (usage - self.use) + seconds * usage * (1 - self.use) * rate
+        self.resources, self.use = resources.clamp(0, 1), use.clamp(0, 1)
+        return self.recurrent(self.use * self.resources * rate)
+
+
+class LowRankLoop(PlainLoop):
+    """W = m n' / N of rank 2, applied factor by factor."""
+
+    def __init__(self, inputs: int, units: int, *rest: Any) -> None:
+        super().__init__(inputs, units, *rest)
+        self.recurrent = nn.Identity()
+        self.m, self.n = (nn.Parameter(torch.randn(units, 2)) for _ in range(2))
+
+    def received(self, rate: torch.Tensor) -> torch.Tensor:
+        return (rate @ self.n) @ self.m.t() / len(self.n)
+
+
+KINDS: dict[str, tuple[type[PlainLoop], dict[str, Any]]] = {
+    "E-I": (ExcitatoryInhibitoryLoop, {"excitatory_fraction": 0.8}),
+    "STP": (PlasticLoop, {"plasticity": "facilitating"}),
+    "rank 2": (LowRankLoop, {"rank": 2}),
+}
+"""Kinds of networks beside the loop that is written for them."""
 
 
 def torch_step(model: nn.Module, inputs: torch.Tensor, targets: torch.Tensor) -> Step:
@@ -233,6 +290,25 @@ def compare(
         )
 
 
+def compare_kinds(units: int, repeats: int) -> None:
+    """Print a table of networks with options, leaky, noisy and rectified, beside loops written for them."""
+    generator = torch.Generator().manual_seed(0)
+    x, y = (torch.randn(64, 200, count, generator=generator) for count in (16, 3))
+    leak = {"tau": 100.0, "dt": 20.0, "noise_std": 0.05, "activation": "relu"}
+    for kind, (loop, options) in KINDS.items():
+        network = nr.RateRNN(16, units, 3, **leak, **options)
+        steps = {
+            "neurornn": torch_step(network, x, y),
+            "plain loop": torch_step(loop(16, units, 3, 0.2, 0.05, torch.relu), x, y),
+        }
+        found = medians(steps, repeats)
+        ratio = found["plain loop"] / found["neurornn"]
+        print(
+            f"{units} units, {kind:<6} ({nr.engine.explain(network).engine}): {found['neurornn']:6.1f} ms, "
+            f"plain loop {found['plain loop']:6.1f} ms: {ratio:5.2f} x"
+        )
+
+
 def threads(units: int, repeats: int) -> None:
     """Print how much sooner a step ends on two threads, by the clock, as `nr.train` takes it."""
     generator = torch.Generator().manual_seed(0)
@@ -292,6 +368,8 @@ def main() -> None:
     compare(
         256, repeats, limit, alpha=0.2, noise=0.05, activation="softplus", inputs=85, outputs=33, n_steps=100
     )
+    for units in sizes:
+        compare_kinds(units, repeats)
     if cpus:
         os.sched_setaffinity(0, cpus)
     for units in (64, 256):

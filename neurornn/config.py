@@ -418,7 +418,8 @@ def _sentences(model: type[Config], error: pydantic.ValidationError) -> Iterable
         else:
             message = entry["msg"].removeprefix("Value error, ")
             message = message[0].lower() + message[1:]
-            yield f"{place!r}: {message}, got {entry['input']!r}"
+            came = repr(entry["input"])
+            yield f"{place!r}: {message}, got {came if len(came) < 200 else came[:60] + ' ...'}"
 
 
 def _fields_at(model: type[Config], location: tuple[int | str, ...]) -> list[str]:

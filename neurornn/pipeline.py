@@ -18,8 +18,8 @@ from tqdm.auto import tqdm
 
 from neurornn import analysis, files, report, storage
 from neurornn.activity import condition_average, record
-from neurornn.config import RecordingConfig, RunConfig, merge, read_config
-from neurornn.networks import build_network
+from neurornn.config import FAMILY_CONFIGS, NetworkConfig, RecordingConfig, RunConfig, merge, read_config
+from neurornn.networks import Network, build_network
 from neurornn.tasks import TaskProtocol, describe, get, registered_name
 from neurornn.training import RunDirectory, TrainingRun, load_run, train
 from neurornn.vocabulary import FIXED_POINT_KINDS, VERSION, InputError, need_count
@@ -76,7 +76,7 @@ def plan(
         "recording": {},
         "neurornn_version": VERSION,
     }
-    base["network"] |= task.recipe.network
+    base["network"] |= _recipe_for(task, settings or {})
     merged = merge(base, settings or {})
     for table in ("network", "training", "recording"):
         if not isinstance(merged[table], dict):
@@ -87,6 +87,17 @@ def plan(
         # There is one dt, the task's.
         merged["network"].setdefault("dt", task.dt)
     return RunConfig.from_dict(merged)
+
+
+def _recipe_for(task: TaskProtocol, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the recipe's network, or what of it another family of networks knows, where one is asked for."""
+    recipe = dict(task.recipe.network)
+    asked = settings.get("network")
+    family = asked.get("family") if isinstance(asked, Mapping) else None
+    if family not in FAMILY_CONFIGS or family == recipe.get("family", "RateRNN"):
+        return recipe
+    known = FAMILY_CONFIGS[family].model_fields
+    return {name: value for name, value in recipe.items() if name in known}
 
 
 def train_run(
@@ -167,11 +178,12 @@ def study(
     Raises
     ------
     InputError
-        For a wrong setting, or a folder that holds a run or cannot be written to.
+        For a wrong setting, a bidirectional network, or a folder that holds a run or cannot be written to.
     DivergedTraining
         Where training fails.
     """
     config = task if isinstance(task, RunConfig) else plan(task, settings, seed=seed)
+    _need_step(config.network)
     own = None if isinstance(task, RunConfig | str) else task
     directory = Path("runs") / config.task.name if directory is None else Path(directory)
     run = train_run(config, directory=directory, task=own, overwrite=overwrite, progress=progress)
@@ -199,6 +211,7 @@ def analyze(
     Findings
     """
     run = load_run(directory, task=task)
+    _need_step(run.network.config)
     paths = _paths(run)
     if paths.activity.exists():
         activity = storage.load(paths.activity)
@@ -206,6 +219,15 @@ def analyze(
         activity = _record(run, None, progress)
         storage.save(activity, paths.activity)
     return _analyze(run, activity, progress)
+
+
+def _need_step(config: NetworkConfig) -> None:
+    """Refuse a network that cannot be analysed as a dynamical system."""
+    if config.bidirectional:
+        raise InputError(
+            "a bidirectional network has no step to find fixed points of: use `neurornn train` and `neurornn "
+            "record`, and analyse the activity"
+        )
 
 
 @dataclass(frozen=True)
@@ -220,8 +242,8 @@ class Findings:
         From `neurornn.analysis.pca`.
     fixed_points : xarray.Dataset
         Under the task's constant inputs.
-    spectrum : xarray.Dataset
-        Of the recurrent weights.
+    spectrum : xarray.Dataset or None
+        Of the recurrent weights, where they are one square matrix.
     accuracy : xarray.Dataset
         By the task's conditions, or overall.
     psychometric : xarray.Dataset or None
@@ -233,7 +255,7 @@ class Findings:
     activity: xr.Dataset
     components: xr.Dataset
     fixed_points: xr.Dataset
-    spectrum: xr.Dataset
+    spectrum: xr.Dataset | None
     accuracy: xr.Dataset
     psychometric: xr.Dataset | None
     averages: xr.Dataset | None
@@ -285,13 +307,13 @@ def _analyze(run: TrainingRun, activity: xr.Dataset, progress: bool) -> Findings
     """Run every analysis that the task calls for; write the results, the figures and the report."""
     paths = _paths(run)
     task, network = run.task, run.network
-    n_components = min(N_COMPONENTS, network.hidden_size)
+    n_components = min(N_COMPONENTS, network.rate_size)
     conditions = _conditions(activity, task)
     stimulus = getattr(task, "psychometric_stimulus", None)
     stages: dict[str, Callable[[], xr.Dataset | None]] = {
         "components": lambda: analysis.pca(activity, n_components),
         "fixed_points": lambda: analysis.find_fixed_points(network, activity, inputs=task.constant_inputs()),
-        "spectrum": lambda: analysis.eigenspectrum(network.recurrent_weight),
+        "spectrum": lambda: _spectrum(network),
         "accuracy": lambda: analysis.accuracy(activity, list(getattr(task, "accuracy_by", ())) or None),
         "psychometric": lambda: _psychometric(activity, stimulus),
         "averages": lambda: condition_average(activity, conditions) if conditions else None,
@@ -308,6 +330,13 @@ def _analyze(run: TrainingRun, activity: xr.Dataset, progress: bool) -> Findings
     findings = Findings(run, activity, **results)
     _write_report(findings, progress)
     return findings
+
+
+def _spectrum(network: Network) -> xr.Dataset | None:
+    """Return the spectrum of the recurrent weights, where they are one matrix from units to units."""
+    if len(network.layers) > 1 or network.recurrent_weight.shape != (network.hidden_size,) * 2:
+        return None
+    return analysis.eigenspectrum(network.recurrent_weight)
 
 
 def _write_report(findings: Findings, progress: bool) -> None:

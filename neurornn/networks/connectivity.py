@@ -107,7 +107,7 @@ class Connection(nn.Module):
         raw = weight if self.signs is None else weight.abs()
         self.raw.copy_(raw)
         if self.normalised:
-            self.scale.copy_(raw.norm(dim=1))
+            self.scale.copy_(self._present(raw).norm(dim=1))
 
     @torch.no_grad()
     def violations(self) -> int:
@@ -126,7 +126,8 @@ class Connection(nn.Module):
         if self.signs is not None:
             weight = (weight.relu() if self.rectified else weight.abs()) * self.signs
         if self.mask is not None:
-            weight = weight * self.mask
+            # Not by a product: a raw weight that has grown beyond all numbers would come through it as NaN.
+            weight = torch.where(self.mask, weight, 0)
         return weight if self.fixed is None else torch.where(self.fixed.isnan(), weight, self.fixed)
 
     def _imposed(self, weight: Tensor) -> Tensor:
@@ -134,9 +135,15 @@ class Connection(nn.Module):
         return self._constrained(weight if self.signs is None else weight.abs())
 
     def _directions(self, weight: Tensor) -> Tensor:
-        present = weight if self.mask is None else weight * self.mask
+        present = self._present(weight)
         # A row without any connection has no direction, and stays 0.
         return present / present.norm(dim=1, keepdim=True).clamp_min(torch.finfo(weight.dtype).tiny)
+
+    def _present(self, weight: Tensor) -> Tensor:
+        """Return what of raw weights has a part in the length of its row: those that are held have none."""
+        if self.mask is None and self.fixed is None:
+            return weight
+        return torch.where(self._free(), weight, 0)
 
     def _free(self) -> Tensor:
         """Return where there is a weight that can change."""

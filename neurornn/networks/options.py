@@ -50,13 +50,18 @@ OPTIONS: dict[str, Option] = {
     ),
     "non-negative inputs": Option(_given("nonnegative_inputs"), {"nonnegative_inputs": True}),
     "no autapses": Option(lambda c, _: not c.autapses, {"autapses": False}),
-    "masks or fixed weights": Option(
-        _given(
-            *(f"{which}_{what}" for which in ("input", "recurrent", "output") for what in ("mask", "fixed"))
-        ),
+    "input or output masks": Option(
+        _given("input_mask", "input_fixed", "output_mask", "output_fixed"),
+        {
+            "input_fixed": [[0.5] + [_NAN] * 2 if i == 0 else [_NAN] * 3 for i in range(8)],
+            "output_mask": [[float(i + j != 1) for j in range(8)] for i in range(2)],
+        },
+    ),
+    "recurrent mask": Option(
+        _given("recurrent_mask", "recurrent_fixed"),
         {
             "recurrent_mask": [[float((i + j) % 3 > 0) for j in range(8)] for i in range(8)],
-            "input_fixed": [[0.5] + [_NAN] * 2 if i == 0 else [_NAN] * 3 for i in range(8)],
+            "recurrent_fixed": [[0.5] + [_NAN] * 7 if i == 1 else [_NAN] * 8 for i in range(8)],
         },
     ),
     "density": Option(_given("density"), {"density": 0.6}),
@@ -95,7 +100,7 @@ REFUSALS: dict[tuple[str, str], str] = {
     ("low rank", "Dale's law"): (
         "weights of low rank, W = m n' / N, have no sign for each column: leave out `rank` or Dale's law"
     ),
-    ("low rank", "masks or fixed weights"): (
+    ("low rank", "recurrent mask"): (
         "a mask or held entries would give weights of low rank another rank: leave out `rank` or the matrix"
     ),
     ("low rank", "no autapses"): (
@@ -122,6 +127,9 @@ REFUSALS: dict[tuple[str, str], str] = {
         "Dale's law signs recurrent weights, and recurrent=False has none: leave out one"
     ),
     ("no recurrent weights", "no autapses"): "`autapses` are recurrent weights, and recurrent=False has none",
+    ("no recurrent weights", "recurrent mask"): (
+        "`recurrent_mask` and `recurrent_fixed` shape recurrent weights, and recurrent=False has none"
+    ),
     ("no recurrent weights", "density"): "`density` thins recurrent weights, and recurrent=False has none",
     ("no recurrent weights", "areas"): "`areas` connect recurrently, and recurrent=False has no such weights",
     ("no recurrent weights", "short-term plasticity"): (
@@ -152,7 +160,11 @@ REFUSALS: dict[tuple[str, str], str] = {
     ),
     **{
         (option, several): f"{_ONE_LAYER} out, or the {what}"
-        for option, what in (("masks or fixed weights", "masks and fixed weights"), ("areas", "areas"))
+        for option, what in (
+            ("input or output masks", "masks and fixed weights"),
+            ("recurrent mask", "masks and fixed weights"),
+            ("areas", "areas"),
+        )
         for several in ("several layers", "residual connections", "two directions")
     },
     ("output feedback", "residual connections"): (
@@ -192,3 +204,20 @@ def need_compatible(config: RateConfig, activation: Activation) -> None:
             "weights of low rank begin with Gaussian vectors: set others in network.layers[0].recurrent.m "
             "and .n, and leave out `recurrent_initialisation`"
         )
+
+
+def table() -> str:
+    """Return the table of all pairs as Markdown: a tick, or the number of the sentence that refuses them."""
+    names = list(OPTIONS)
+    sentences = list(dict.fromkeys(REFUSALS.values()))
+    lines = [
+        "| | option | " + " | ".join(str(k + 1) for k in range(len(names))) + " |",
+        "|---|---|" + "---|" * len(names),
+    ]
+    for i, row in enumerate(names):
+        cells = []
+        for column in names[: i + 1]:
+            sentence = REFUSALS.get((row, column)) or REFUSALS.get((column, row))
+            cells.append("✓" if sentence is None else f"({sentences.index(sentence) + 1})")
+        lines.append(" | ".join([f"| {i + 1}", row, *cells, *[""] * (len(names) - i - 1)]) + " |")
+    return "\n".join([*lines, "", *(f"{k + 1}. {sentence}" for k, sentence in enumerate(sentences)), ""])

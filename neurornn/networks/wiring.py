@@ -100,7 +100,12 @@ def _unit_areas(config: RateConfig) -> list[str] | None:
                 raise InputError(f"`{name}` names areas: give `areas` too, for example areas={{'V1': 32}}")
         return None
     for name, size in config.areas.items():
-        if size < 1 or " -> " in name:
+        if "->" in name or name != name.strip():
+            raise InputError(
+                f"`areas` must have names without '->' and without blanks around them, got {name!r}: "
+                "`projections` are written with these"
+            )
+        if size < 1:
             raise InputError(
                 f"`areas` must give each name a number of units of at least 1, got {name!r}: {size}"
             )
@@ -259,6 +264,9 @@ def _need_outputs_within_reach(config: RateConfig, wiring: Wiring) -> None:
             reached = further
     elif config.rank is not None:
         reached[:] = True
+    if config.feedback and (there["output"] & reached).any():
+        # What one output says comes back to all units.
+        reached[:] = True
     cut_off = ~(there["output"] & reached).any(1)
     if cut_off.any():
         raise InputError(
@@ -323,7 +331,7 @@ def draw_connection(
             # The radius is that of the weights that the network begins with.
             weight = weight if signs is None else weight.abs() * signs.to(dtype)
             weight = with_spectral_radius(weight if mask is None else weight * mask, gain)
-    return Connection(
+    connection = Connection(
         weight,
         mask=mask,
         signs=signs,
@@ -333,6 +341,9 @@ def draw_connection(
         given=given,
         name=f"{name}_initialisation" if given else f"{name}_weight",
     )
+    # Whoever sets them later knows them as weights.
+    connection.name = f"{name}_weight"
+    return connection
 
 
 def _given_weights(config: RateConfig, connection: str) -> Tensor:
