@@ -54,3 +54,41 @@ def test_a_network_that_never_chooses_has_no_psychometric_curve(tmp_path):
 def test_what_is_no_task_is_refused():
     with pytest.raises(nr.InputError, match="`task` must be a task or a registered name, got int"):
         nr.study(3)
+
+
+def test_another_family_takes_what_it_knows_of_the_recipe():
+    config = plan("perceptual_decision_making", {"network": {"family": "GRU"}})
+    assert config.network.family == "GRU"
+    assert config.network.hidden_size == nr.tasks.PerceptualDecisionMaking().recipe.network["hidden_size"]
+    with pytest.raises(nr.InputError, match=r"unknown key 'network\.tau': "):
+        plan("flip_flop", {"network": {"family": "GRU", "tau": 20.0}})
+    with pytest.raises(nr.InputError, match=r"'network': expected a table whose family is one of 'RateRNN'"):
+        plan("flip_flop", {"network": {"family": "GRUU"}})
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        {"family": "LSTM", "n_layers": 2},
+        {"rank": 2},
+        {"activation": "relu", "tau": 50.0, "plasticity": "mixed", "excitatory_fraction": 0.75},
+    ],
+)
+def test_networks_of_every_kind_can_be_studied(tmp_path, network):
+    task = nr.tasks.FlipFlop(n_bits=1, duration=300.0)
+    settings = {
+        "network": {"hidden_size": 8, **network},
+        "training": {"n_steps": 2, "batch_size": 4, "n_evaluation_trials": 8},
+        "recording": {"n_trials": 12},
+    }
+    findings = nr.study(task, settings, directory=tmp_path / "run", progress=False)
+    assert (findings.spectrum is None) == (network.get("family") == "LSTM")
+    assert (tmp_path / "run" / "report.html").exists()
+    assert nr.analyze(tmp_path / "run", progress=False).fixed_points.equals(findings.fixed_points)
+
+
+def test_a_network_without_a_step_is_refused_before_it_is_trained(tmp_path):
+    settings = {"network": {"bidirectional": True}}
+    with pytest.raises(nr.InputError, match="a bidirectional network has no step to find fixed points of"):
+        nr.study("flip_flop", settings, directory=tmp_path / "run", progress=False)
+    assert not (tmp_path / "run").exists()

@@ -215,3 +215,55 @@ def test_what_cannot_be_recorded_is_refused(flip_flop):
         record(RateRNN(2, 4, 2, tau=10.0, dt=5.0), flip_flop.draw(2, np.random.default_rng(0)))
     with pytest.raises(InputError, match="`network` must be a network, got FlipFlop"):
         record(flip_flop, flip_flop)
+
+
+# Networks with options ------------------------------------------------------------------------------------
+
+
+def test_units_carry_their_population_sign_area_and_direction(flip_flop, tmp_path):
+    net = RateRNN(
+        2, 10, 2, activation="relu", areas={"V1": 6, "PFC": 4}, excitatory_fraction=0.5,
+        projections={"V1 -> PFC": 1.0, "PFC -> V1": 1.0},
+    )  # fmt: skip
+    activity = record(net, flip_flop, n_trials=3)
+    assert activity.population.dims == activity.sign.dims == activity.area.dims == ("unit",)
+    excitatory, inhibitory = ["excitatory"], ["inhibitory"]
+    assert (
+        activity.population.values.tolist()
+        == excitatory * 3 + inhibitory * 3 + excitatory * 2 + inhibitory * 2
+    )
+    np.testing.assert_array_equal(activity.sign, [1] * 3 + [-1] * 3 + [1] * 2 + [-1] * 2)
+    assert activity.area.values.tolist() == ["V1"] * 6 + ["PFC"] * 4
+    nr.save(activity, tmp_path / "labelled.nc")
+    assert nr.load(tmp_path / "labelled.nc").population.equals(activity.population)
+    both = record(RateRNN(2, 3, 2, bidirectional=True), flip_flop, n_trials=3)
+    assert both.direction.values.tolist() == ["forward"] * 3 + ["backward"] * 3
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        nr.LSTM(2, 4, 2),
+        nr.GRU(2, 4, 2, n_layers=2, bidirectional=True),
+        RateRNN(2, 4, 2, n_layers=3, residual=True, layer_norm=True),
+        RateRNN(2, 4, 2, rank=1, trainable_tau=True, tau=30.0, dt=10.0, attention="bilinear", feedback=False),
+        RateRNN(2, 4, 2, activation="parametric_relu", feedback=True, trainable_initial_state=True),
+        RateRNN(2, 4, 2, activation="relu", plasticity="mixed", tau=[20.0, 30.0, 40.0, 50.0], dt=10.0),
+    ],
+    ids=lambda network: repr(network),
+)
+def test_a_recording_of_any_network_is_whole_and_survives_its_file(network, flip_flop, tmp_path):
+    activity = record(network, flip_flop, n_trials=5, batch_size=2)
+    trials = torch.as_tensor(activity.input.values)
+    outputs, rates, states = network.eval()(trials, return_states=True)
+    # Batches of two and of five sum in another order.
+    np.testing.assert_allclose(activity.rate, rates.detach(), atol=1e-5)
+    np.testing.assert_allclose(activity.output, outputs.detach(), atol=1e-5)
+    assert ("state" in activity) == (not network.states_are_rates)
+    if "state" in activity:
+        np.testing.assert_allclose(activity.state, states.detach(), atol=1e-5)
+    for name, (_, values) in network.weights().items():
+        np.testing.assert_array_equal(activity[f"parameter_{name}"], values.detach())
+    nr.save(activity, tmp_path / "activity.nc")
+    assert nr.load(tmp_path / "activity.nc").equals(activity)
+    assert nr.build_network(origin(activity)["network"]).config == network.config

@@ -362,3 +362,33 @@ NETWORK = nr.network_from_arrays(np.eye(3), input=np.eye(3))
 def test_mistakes_are_told_in_one_sentence(call, message):
     with pytest.raises(InputError, match=message):
         call()
+
+
+def test_units_with_time_constants_of_their_own_have_the_points_of_the_network_without_leak():
+    weights = 1.5 * np.random.default_rng(3).standard_normal((6, 6)) / np.sqrt(6)
+    options = {"recurrent_initialisation": weights, "dtype": torch.float64}
+    plain = find_fixed_points(nr.RateRNN(0, 6, 0, **options), starts(6))
+    taus = [20.0, 50.0, 100.0, 200.0, 400.0, 800.0]
+    leaky = find_fixed_points(nr.RateRNN(0, 6, 0, tau=taus, dt=10.0, **options), starts(6))
+    # The residual is freed of every unit's own leak, so the same zeros are found to the same precision.
+    assert (plain.kind != "slow").sum() == (leaky.kind != "slow").sum()
+    for one in leaky.state.values[leaky.kind != "slow"]:
+        assert np.abs(plain.state.values - one).max(1).min() < 1e-9
+
+
+@pytest.mark.parametrize("family", [nr.LSTM, nr.GRU])
+def test_gated_networks_are_analysed_by_their_own_jacobian(family):
+    net = family(1, 5, 1, seed=2, dtype=torch.float64)
+    points = find_fixed_points(net, starts(net.state_size))
+    zero = points.isel(fixed_point=points.kind.values != "slow")
+    assert zero.sizes["fixed_point"] >= 1
+    state = torch.as_tensor(zero.state.values)
+    moved = net.step(state, torch.zeros(len(state), 1, dtype=torch.float64)) - state
+    assert float(moved.detach().abs().max()) < 1e-11
+
+
+def test_plastic_synapses_at_rest_are_a_fixed_point():
+    net = nr.RateRNN(1, 4, 1, activation="relu", plasticity="mixed", tau=100.0, dt=10.0, gain=0.1)
+    points = find_fixed_points(net, net.initial_state(1).numpy())
+    resting = net.initial_state(1).double().numpy()
+    assert np.abs(points.state.values - resting).max(1).min() < 1e-6

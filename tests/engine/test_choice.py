@@ -164,3 +164,29 @@ def test_training_refuses_an_engine_before_an_earlier_run_is_touched(tmp_path, m
     with pytest.raises(InputError, match="did you mean 'torch'"):
         nr.train(RateRNN(2, 4, 2), flip_flop, overwrite=True, **options)
     assert kept == {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir() if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("options", "engine", "reason"),
+    [
+        ({"excitatory_fraction": 0.8, "activation": "relu"}, "numba", None),
+        ({"rank": 2}, "numba", None),
+        ({"plasticity": "mixed", "activation": "relu", "tau": 100.0, "dt": 20.0}, "numba", None),
+        ({"feedback": True}, "numba", None),
+        ({"weight_norm": True}, "numba", None),
+        ({"tau": [30.0, 40.0, 50.0, 60.0], "dt": 20.0}, "numba", None),
+        ({"tau": 30.0, "dt": 20.0, "trainable_tau": True}, "torch", "no gradient of the leak"),
+        ({"dropout": 0.1}, "torch", "its kernel has no dropout"),
+        ({"layer_norm": True}, "reference", "layer normalisation"),
+        ({"activation": "parametric_relu"}, "reference", "trainable parameters of its own"),
+    ],
+)
+def test_the_options_of_a_rate_network_run_where_the_documentation_says(options, engine, reason):
+    found = explain(RateRNN(1, 4, 1, **options).train())
+    assert found.engine == engine
+    assert reason is None or any(reason in own for own in found.refusals.values())
+
+
+def test_gated_networks_run_on_torchs_own_kernels():
+    with pytest.raises(InputError, match="`network` must be a rate network, got GRU: "):
+        explain(nr.GRU(1, 4, 1))

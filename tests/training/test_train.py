@@ -8,6 +8,7 @@ import pytest
 import torch
 import xarray as xr
 
+import neurornn as nr
 from neurornn import InputError, RateRNN, load_run, seeding, train
 from neurornn.config import RecordingConfig, RunConfig, read_config
 from neurornn.tasks import DelayedComparison, FlipFlop, PerceptualDecisionMaking, Task, Trials
@@ -532,3 +533,86 @@ def test_truncation_and_checkpointing_are_settings_of_training(flip_flop):
     assert not torch.allclose(weights["windows"], weights["whole"], rtol=0, atol=1e-3)
     with pytest.raises(InputError, match=r"'truncate': .*greater than or equal to 1, got 0"):
         train(RateRNN(2, 8, 2), flip_flop, truncate=0)
+
+
+# Networks with options ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("family", [nr.LSTM, nr.GRU])
+@pytest.mark.parametrize("options", [{}, {"n_layers": 2, "bidirectional": True}])
+def test_gated_networks_train_and_come_back_from_their_folder(flip_flop, tmp_path, family, options):
+    net = family(2, 8, 2, **options)
+    run = nr.train(net, flip_flop, n_steps=30, batch_size=16, directory=tmp_path / "run", progress=False)
+    assert float(run.history.evaluation_loss[-1]) < float(run.history.evaluation_loss[0])
+    again = load_run(tmp_path / "run")
+    assert type(again.network) is family
+    assert same(weights(again.network), weights(net))
+    assert again.network.config == net.config
+
+
+def test_a_teacher_is_fed_back_and_both_errors_are_reported(flip_flop, tmp_path):
+    net = RateRNN(2, 16, 2, feedback=True, seed=1)
+    options = {"n_steps": 40, "batch_size": 16, "progress": False}
+    run = nr.train(net, flip_flop, teacher=1.0, directory=tmp_path / "run", **options)
+    history = run.history
+    assert history.evaluation_loss_forced.dims == ("evaluation",)
+    # Forced, the network is told what it has to hold: the task is easier, and the open loop worse.
+    assert float(history.evaluation_loss_forced[-1]) < float(history.evaluation_loss[-1])
+    again = load_run(tmp_path / "run")
+    assert history.equals(again.history)
+    assert again.config.teacher == 1.0
+    header = (tmp_path / "run" / "metrics.csv").read_text().splitlines()[0]
+    assert header.endswith("evaluation_score,evaluation_loss_forced")
+
+
+def test_the_forced_gradient_is_that_of_the_forced_outputs(flip_flop):
+    def first_loss(teacher):
+        net = RateRNN(2, 16, 2, feedback=True, seed=1)
+        run = nr.train(net, flip_flop, n_steps=1, batch_size=16, teacher=teacher, progress=False)
+        return float(run.history.loss[0])
+
+    net = RateRNN(2, 16, 2, feedback=True, seed=1)
+    trials = flip_flop.draw(16, seeding.numpy_stream(0, seeding.TRIALS))
+    from neurornn.training.losses import Batch
+
+    batch = Batch(trials, net.output_bias)
+    open_loop, forced = (
+        float(batch.loss(net(batch.inputs, teacher=teacher)[0]).detach())
+        for teacher in (None, torch.as_tensor(trials.ideal_outputs(), dtype=torch.float32))
+    )
+    assert first_loss(0.0) == pytest.approx(open_loop, rel=1e-5)
+    assert first_loss(1.0) == pytest.approx(forced, rel=1e-5)
+    # Mixed step by step, the loss is neither of them.
+    assert first_loss(0.5) not in (pytest.approx(open_loop, rel=1e-5), pytest.approx(forced, rel=1e-5))
+
+
+def test_a_teacher_that_nobody_listens_to_is_refused_before_anything_is_done(flip_flop, tmp_path):
+    with pytest.raises(InputError, match=r"`teacher` = 0\.5 needs a network with output feedback"):
+        nr.train(RateRNN(2, 4, 2), flip_flop, teacher=0.5, directory=tmp_path / "run", progress=False)
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(InputError, match="'teacher': input should be less than or equal to 1"):
+        nr.train(RateRNN(2, 4, 2, feedback=True), flip_flop, teacher=2.0, progress=False)
+
+
+def test_a_softmax_readout_does_not_meet_the_cross_entropy(tmp_path):
+    task = nr.tasks.PerceptualDecisionMaking()
+    net = RateRNN(task.n_inputs, 4, task.n_outputs, readout="softmax")
+    with pytest.raises(InputError, match=r"the cross-entropy takes the softmax itself: .*readout='linear'"):
+        nr.train(net, task, directory=tmp_path / "run", progress=False)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("form", ["absolute", "rectified"])
+def test_the_share_of_dead_weights_is_reported_where_weights_can_die(flip_flop, form):
+    net = RateRNN(2, 16, 2, activation="relu", excitatory_fraction=0.75, dale=form)
+    run = nr.train(
+        net, flip_flop, n_steps=40, batch_size=16, learning_rate=3e-2, evaluate_every=20, progress=False
+    )
+    if form == "absolute":
+        assert "dead_weights" not in run.history
+        return
+    shares = run.history.dead_weights
+    assert shares.dims == ("evaluation",)
+    assert float(shares[0]) == 0
+    assert 0 < float(shares[-1]) < 1
+    assert net.violations() == 0
