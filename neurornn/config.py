@@ -137,6 +137,15 @@ TimeConstants = Annotated[Any, pydantic.PlainValidator(_positive_numbers)]
 """One number for all units, or a list with one for each."""
 
 
+def _in_order(value: Any) -> Any:
+    """Turn a table of areas into pairs, whose order every file keeps."""
+    pairs = value.items() if isinstance(value, Mapping) else value
+    return [tuple(pair) for pair in pairs] if isinstance(pairs, Iterable) else value
+
+
+Areas = Annotated[list[tuple[str, int]], pydantic.BeforeValidator(_in_order)]
+
+
 class NetworkConfig(Config):
     """Everything that rebuilds a network but its trained weights, whatever its family.
 
@@ -254,8 +263,8 @@ class RateConfig(NetworkConfig):
     """Output weights that are held; NaN where free."""
     density: float = pydantic.Field(default=1.0, gt=0, le=1)
     """Share of recurrent connections that exist, drawn at random."""
-    areas: dict[str, int] | None = None
-    """Names of areas and how many units each has, in order."""
+    areas: Areas | None = None
+    """Names of areas and how many units each has, in order; a table will do."""
     projections: dict[str, float] = {}
     """Density of the connections from an area to another one, ``{"V1 -> PFC": 0.2}``."""
     input_areas: list[str] | None = None

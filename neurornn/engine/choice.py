@@ -176,7 +176,9 @@ def _refusals_of_network(
     network: Explainable, inputs: Tensor | None, **options: Any
 ) -> dict[str, str | None]:
     if not hasattr(network, "scan_problem"):
-        raise InputError(f"`network` must be a rate network, got {type(network).__name__}: build a RateRNN")
+        gated = isinstance(network, torch.nn.Module)
+        advice = "others run on torch's own kernels" if gated else "build a RateRNN"
+        raise InputError(f"`network` must be a rate network, got {type(network).__name__}: {advice}")
     if network.training:
         # A question must not move the network's own noise on.
         options.setdefault("generator", torch.Generator())

@@ -224,10 +224,8 @@ class Network(nn.Module):
             found["first_state"] = (STATE_VARIABLE,), self.first_state
         if self.attention is not None:
             for name, values in self.attention.named_parameters():
-                found[f"attention_{name}"] = (
-                    tuple(f"attention_{name}_{k}" for k in range(values.ndim)),
-                    values,
-                )
+                dims = tuple(f"attention_{name}_{k}" for k in range(values.ndim))
+                found[f"attention_{name}"] = dims, values
         return found
 
     def violations(self) -> int:
@@ -292,8 +290,9 @@ class Network(nn.Module):
 
     @output_weight.setter
     def output_weight(self, value: Any) -> None:
-        need_shape(self._like(value, "output_weight"), self.output.raw, "output_weight")
-        self.output.set(self._like(value, "output_weight"))
+        weight = self._like(value, "output_weight")
+        need_shape(weight, self.output.raw, "output_weight")
+        self.output.set(weight)
 
     def _like(self, value: Any, name: str) -> Tensor:
         tensor = torch.as_tensor(value).detach().to(self.output_bias)

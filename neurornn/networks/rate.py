@@ -250,10 +250,9 @@ class RateRNN(Network):
         given |= {"activation": chosen.name, "dtype": str(dtype).removeprefix("torch.")}
         _need_core(given)
         given["tau"], given["dt"], given["alpha"] = _need_leak(tau, dt, alpha, hidden_size)
-        for name in ("areas", "projections"):
-            given[name] = None if given[name] is None else dict(given[name])
         for name in ("input_areas", "output_areas"):
             given[name] = None if given[name] is None else list(given[name])
+        given["projections"] = dict(projections or {})
         given = {name: value for name, value in given.items() if value is not None}
         config = RateConfig.from_dict(given, source="RateRNN")
         need_compatible(config, chosen)

@@ -99,7 +99,7 @@ def _unit_areas(config: RateConfig) -> list[str] | None:
             if getattr(config, name):
                 raise InputError(f"`{name}` names areas: give `areas` too, for example areas={{'V1': 32}}")
         return None
-    for name, size in config.areas.items():
+    for name, size in config.areas:
         if "->" in name or name != name.strip():
             raise InputError(
                 f"`areas` must have names without '->' and without blanks around them, got {name!r}: "
@@ -109,12 +109,15 @@ def _unit_areas(config: RateConfig) -> list[str] | None:
             raise InputError(
                 f"`areas` must give each name a number of units of at least 1, got {name!r}: {size}"
             )
-    total = sum(config.areas.values())
+    names = [name for name, _ in config.areas]
+    if len(set(names)) < len(names):
+        raise InputError(f"`areas` must have different names, got {', '.join(map(repr, names))}")
+    total = sum(size for _, size in config.areas)
     if total != config.hidden_size:
         raise InputError(
             f"the units of `areas` must add up to hidden_size = {config.hidden_size}, got {total}: change one"
         )
-    return [name for name, size in config.areas.items() for _ in range(size)]
+    return [name for name, size in config.areas for _ in range(size)]
 
 
 def _unit_signs(config: RateConfig, areas: list[str] | None) -> Tensor | None:
@@ -138,7 +141,7 @@ def _unit_signs(config: RateConfig, areas: list[str] | None) -> Tensor | None:
                 )
         return None
     signs: list[float] = []
-    for size in config.areas.values() if config.areas is not None else (n,):
+    for _, size in config.areas if config.areas is not None else [("", n)]:
         excitatory = round(fraction * size)
         signs += [1.0] * excitatory + [-1.0] * (size - excitatory)
     return torch.tensor(signs, dtype=torch.float64)
@@ -204,14 +207,15 @@ def _between_areas(config: RateConfig, areas: list[str] | None, signs: Tensor | 
     """
     if areas is None or config.areas is None:
         return None
-    densities = {(area, area): 1.0 for area in config.areas}
+    names = [name for name, _ in config.areas]
+    densities = {(name, name): 1.0 for name in names}
     for arrow, density in config.projections.items():
         ends = tuple(end.strip() for end in arrow.split("->"))
         if len(ends) != 2:
             raise InputError(f"`projections` are written {{'V1 -> PFC': 0.2}}, got {arrow!r}")
         for end in ends:
-            if end not in config.areas:
-                unknown_name("area", end, config.areas)
+            if end not in names:
+                unknown_name("area", end, names)
         if not 0 <= density <= 1:
             raise InputError(f"the density of the projection {arrow!r} must be from 0 to 1, got {density}")
         densities[ends[0], ends[1]] = density

@@ -9,8 +9,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neurornn import InputError, RateRNN
+from neurornn import InputError, RateRNN, load_network, save_network
 from neurornn.engine import ENGINES, explain
+from neurornn.networks import weights_digest
 from neurornn.networks.options import OPTIONS, REFUSALS, table
 from neurornn.testing import check_network
 
@@ -266,3 +267,18 @@ def test_an_option_out_of_range_is_refused_in_one_sentence(options, sentence):
 def test_the_repr_of_a_network_with_matrices_stays_short():
     net = RateRNN(3, 8, 2, recurrent_mask=torch.ones(8, 8), excitatory_fraction=0.75, activation="relu")
     assert repr(net) == ("RateRNN(3, 8, 2, activation='relu', excitatory_fraction=0.75, recurrent_mask=...)")
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_a_network_with_any_option_comes_back_from_its_files(name, tmp_path):
+    net = RateRNN(3, 8, 2, seed=4, **options_of(name)).eval()
+    with torch.no_grad():
+        generator = torch.Generator().manual_seed(1)
+        for parameter in net.parameters():
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
+    save_network(net, tmp_path / "network")
+    again = load_network(tmp_path / "network")
+    assert again.config == net.config
+    assert weights_digest(again) == weights_digest(net)
+    inputs = torch.randn(2, 4, 3, generator=generator)
+    assert torch.equal(again(inputs)[0], net(inputs)[0])
