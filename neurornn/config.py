@@ -139,8 +139,12 @@ TimeConstants = Annotated[Any, pydantic.PlainValidator(_positive_numbers)]
 
 def _in_order(value: Any) -> Any:
     """Turn a table of areas into pairs, whose order every file keeps."""
-    pairs = value.items() if isinstance(value, Mapping) else value
-    return [tuple(pair) for pair in pairs] if isinstance(pairs, Iterable) else value
+    if isinstance(value, Mapping):
+        for name, size in value.items():
+            if isinstance(size, bool) or not isinstance(size, int | np.integer):
+                raise ValueError(f"input should give {name!r} a whole number of units")
+        return [(name, int(size)) for name, size in value.items()]
+    return [tuple(pair) for pair in value] if isinstance(value, list) else value
 
 
 Areas = Annotated[list[tuple[str, int]], pydantic.BeforeValidator(_in_order)]

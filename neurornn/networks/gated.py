@@ -460,8 +460,9 @@ class GRU(_Gated):
 def _config_of(kind: type[NetworkConfig], arguments: dict[str, Any]) -> NetworkConfig:
     """Check a constructor's arguments and return the configuration that they make."""
     given = {name: value for name, value in arguments.items() if name in kind.model_fields}
-    need_count(given["input_size"], "input_size", least=0)
-    need_count(given["hidden_size"], "hidden_size")
+    # Torch's cells do not run on nothing.
+    for name in ("input_size", "hidden_size"):
+        need_count(given[name], name)
     need_count(given["output_size"], "output_size", least=0)
     for name in ("input_noise_std", "output_noise_std"):
         need_at_least_zero(given[name], name)

@@ -391,7 +391,7 @@ def test_the_device_is_passed_through():
 
 
 def test_the_repr_tells_the_options():
-    assert "dt=20.0, tau=100.0" in repr(RateRNN(1, 2, 3, tau=100.0, dt=20.0))
+    assert "tau=100.0, dt=20.0" in repr(RateRNN(1, 2, 3, tau=100.0, dt=20.0))
     assert "alpha=0.5" in repr(RateRNN(1, 2, 3, alpha=0.5))
     assert "activation='callable'" in repr(RateRNN(1, 2, 3, activation=torch.sin))
 
