@@ -90,6 +90,17 @@ class ExcitatoryInhibitoryLoop(PlainLoop):
         return nn.functional.linear(rate, self.effective)
 
 
+class PrimersLoop(PlainLoop):
+    """Dale's law as the notebooks of Yang & Wang's Primer have it: the weights are made at every step."""
+
+    def begin(self, rate: torch.Tensor) -> None:
+        self.signs = torch.ones(rate.shape[1])
+        self.signs[round(0.8 * len(self.signs)) :] = -1
+
+    def received(self, rate: torch.Tensor) -> torch.Tensor:
+        return nn.functional.linear(rate, self.recurrent.weight.abs() * self.signs)
+
+
 class PlasticLoop(PlainLoop):
     """Short-term plasticity as Masse et al. (2019) write it, facilitating."""
 
@@ -117,12 +128,15 @@ class LowRankLoop(PlainLoop):
         return (rate @ self.n) @ self.m.t() / len(self.n)
 
 
-KINDS: dict[str, tuple[type[PlainLoop], dict[str, Any]]] = {
-    "E-I": (ExcitatoryInhibitoryLoop, {"excitatory_fraction": 0.8}),
-    "STP": (PlasticLoop, {"plasticity": "facilitating"}),
-    "rank 2": (LowRankLoop, {"rank": 2}),
+KINDS: dict[str, tuple[dict[str, type[PlainLoop]], dict[str, Any]]] = {
+    "E-I": (
+        {"plain loop": ExcitatoryInhibitoryLoop, "the Primer's loop": PrimersLoop},
+        {"excitatory_fraction": 0.8},
+    ),
+    "STP": ({"plain loop": PlasticLoop}, {"plasticity": "facilitating"}),
+    "rank 2": ({"plain loop": LowRankLoop}, {"rank": 2}),
 }
-"""Kinds of networks beside the loop that is written for them."""
+"""Kinds of networks beside the loops that are written for them."""
 
 
 def torch_step(model: nn.Module, inputs: torch.Tensor, targets: torch.Tensor) -> Step:
@@ -295,18 +309,15 @@ def compare_kinds(units: int, repeats: int) -> None:
     generator = torch.Generator().manual_seed(0)
     x, y = (torch.randn(64, 200, count, generator=generator) for count in (16, 3))
     leak = {"tau": 100.0, "dt": 20.0, "noise_std": 0.05, "activation": "relu"}
-    for kind, (loop, options) in KINDS.items():
+    for kind, (loops, options) in KINDS.items():
         network = nr.RateRNN(16, units, 3, **leak, **options)
-        steps = {
-            "neurornn": torch_step(network, x, y),
-            "plain loop": torch_step(loop(16, units, 3, 0.2, 0.05, torch.relu), x, y),
-        }
+        steps = {"neurornn": torch_step(network, x, y)}
+        for name, loop in loops.items():
+            steps[name] = torch_step(loop(16, units, 3, 0.2, 0.05, torch.relu), x, y)
         found = medians(steps, repeats)
-        ratio = found["plain loop"] / found["neurornn"]
-        print(
-            f"{units} units, {kind:<6} ({nr.engine.explain(network).engine}): {found['neurornn']:6.1f} ms, "
-            f"plain loop {found['plain loop']:6.1f} ms: {ratio:5.2f} x"
-        )
+        own = found.pop("neurornn")
+        others = ", ".join(f"{name} {value:.1f} ms: {value / own:.2f} x" for name, value in found.items())
+        print(f"{units} units, {kind:<6} ({nr.engine.explain(network).engine}): {own:6.1f} ms; {others}")
 
 
 def threads(units: int, repeats: int) -> None:
