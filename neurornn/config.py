@@ -85,8 +85,8 @@ def array_from_text(text: str) -> np.ndarray:
     try:
         data = zlib.decompress(base64.b64decode(text, validate=True))
         return np.load(io.BytesIO(data), allow_pickle=False)
-    except (binascii.Error, zlib.error, EOFError) as error:
-        raise ValueError("not an array as text") from error
+    except (binascii.Error, zlib.error, EOFError, ValueError) as error:
+        raise ValueError("input should be a matrix: rows of numbers, or an array") from error
 
 
 def _matrix_as_text(value: Any) -> Any:
@@ -98,7 +98,7 @@ def _matrix_as_text(value: Any) -> Any:
         array = np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
         if array.ndim == 2 and array.dtype.kind in "biuf":
             return array_as_text(array)
-        raise ValueError(f"expected a matrix of numbers, got shape {array.shape} of {array.dtype}")
+        raise ValueError(f"input should be a matrix of real numbers, not {array.dtype} of {array.shape}")
     return value
 
 
@@ -144,7 +144,10 @@ def _in_order(value: Any) -> Any:
             if isinstance(size, bool) or not isinstance(size, int | np.integer):
                 raise ValueError(f"input should give {name!r} a whole number of units")
         return [(name, int(size)) for name, size in value.items()]
-    return [tuple(pair) for pair in value] if isinstance(value, list) else value
+    pairs = isinstance(value, list) and all(isinstance(own, list | tuple) and len(own) == 2 for own in value)
+    if not pairs:
+        raise ValueError("input should be a table of names and numbers of units, such as {'V1': 32}")
+    return [tuple(pair) for pair in value]
 
 
 Areas = Annotated[list[tuple[str, int]], pydantic.BeforeValidator(_in_order)]

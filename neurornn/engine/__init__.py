@@ -4,7 +4,7 @@
 raises where it cannot serve.
 """
 
-from neurornn.engine.choice import ENGINES, Explanation, explain, need_engine, need_serving, scan
+from neurornn.engine.choice import ENGINES, Explanation, explain, need_engine, scan
 from neurornn.engine.noise import Noise
 from neurornn.engine.problem import (
     DYNAMICS,
@@ -31,6 +31,5 @@ __all__ = [
     "explain",
     "need_engine",
     "need_finite",
-    "need_serving",
     "scan",
 ]

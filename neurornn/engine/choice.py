@@ -154,27 +154,6 @@ def explain(network: Explainable, inputs: Tensor | None = None, **options: Any) 
     torch runs this network
     numba does not: its kernel has the activations 'tanh', 'relu', 'softplus', 'sigmoid', not a callable
     """
-    refusals = _refusals_of_network(network, inputs, **options)
-    chosen = next((name for name, reason in refusals.items() if reason is None), None)
-    return Explanation(chosen, {name: reason for name, reason in refusals.items() if reason is not None})
-
-
-def need_serving(network: Any) -> None:
-    """Refuse a network that asks for an engine which cannot serve it.
-
-    Raises
-    ------
-    InputError
-        The sentence says why.
-    """
-    # Others run on torch's own kernels, which serve whatever there is.
-    if hasattr(network, "scan_problem"):
-        _need_chosen(_refusals_of_network(network, None))
-
-
-def _refusals_of_network(
-    network: Explainable, inputs: Tensor | None, **options: Any
-) -> dict[str, str | None]:
     if not hasattr(network, "scan_problem"):
         gated = isinstance(network, torch.nn.Module)
         advice = "others run on torch's own kernels" if gated else "build a RateRNN"
@@ -183,4 +162,6 @@ def _refusals_of_network(
         # A question must not move the network's own noise on.
         options.setdefault("generator", torch.Generator())
     problem = network.scan_problem(network.example_inputs() if inputs is None else inputs, **options)
-    return _refusals(problem, need_engine(network.engine))
+    refusals = _refusals(problem, need_engine(network.engine))
+    chosen = next((name for name, reason in refusals.items() if reason is None), None)
+    return Explanation(chosen, {name: reason for name, reason in refusals.items() if reason is not None})

@@ -125,14 +125,6 @@ class GatedLayer(nn.Module):
 
     def scan(self, inputs: Tensor, initial_state: Tensor, running: Running) -> engines.ScanResult:
         """Run through all of time; arrays are (time, trial, ·)."""
-        if running.engine == "numba":
-            raise InputError(
-                "engine 'numba' cannot serve this network: it runs rate networks only; use engine='auto'"
-            )
-        if running.truncate or running.checkpoint_every:
-            raise InputError(
-                "`truncate` and `checkpoint_every` are there for rate networks only: leave them out"
-            )
         # torch's kernels give no memory cells but the last: whoever wants all steps' states gets a loop.
         alone = running.wants_states and self.state_size > self.size
         if alone or running.engine == "reference" or not inputs.numel() or not len(inputs):
@@ -258,9 +250,22 @@ class GRULayer(GatedLayer):
 
 
 class _Gated(Network):
-    """What both gated families share: how they are put together."""
+    """What both gated families share: how they are put together, and what torch's kernels do not do."""
 
     layer_kind: type[GatedLayer]
+
+    def _run(
+        self, signal: Tensor, starts: tuple[Tensor, ...], running: Running, return_rates: bool
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        if running.engine == "numba":
+            raise InputError(
+                "engine 'numba' cannot serve this network: it runs rate networks only; use engine='auto'"
+            )
+        if running.truncate or running.checkpoint_every:
+            raise InputError(
+                "`truncate` and `checkpoint_every` are there for rate networks only: leave them out"
+            )
+        return super()._run(signal, starts, running, return_rates)
 
     def _build(self, config: NetworkConfig, device: torch.device | str | None) -> None:
         if config.residual and config.n_layers == 1:

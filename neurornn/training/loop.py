@@ -18,7 +18,6 @@ from tqdm.auto import tqdm
 
 from neurornn import files, seeding
 from neurornn.config import RecordingConfig, RunConfig, TaskConfig, TrainingConfig, write_toml
-from neurornn.engine import need_serving
 from neurornn.networks import Network, save_network
 from neurornn.numerics.threads import engines_alone
 from neurornn.tasks import TaskProtocol, describe, registered_name
@@ -149,7 +148,6 @@ def train(
     True
     """
     need_matching(network, task)
-    need_serving(network)
     given = {
         "n_steps": n_steps,
         "batch_size": batch_size,
@@ -165,7 +163,7 @@ def train(
     }
     given = {name: value for name, value in given.items() if value is not None}
     config = TrainingConfig.from_dict({**task.recipe.training, **given}, source="the training settings")
-    _need_teachable(network, task, config)
+    _need_trainable(network, task, config)
     # The task draws its held-out trials before an earlier run's folder is touched: it may refuse.
     state = _Training(network, task, config)
     if directory is not None:
@@ -207,8 +205,8 @@ def need_matching(network: Network, task: TaskProtocol) -> None:
     need_same_dt(network, task.dt)
 
 
-def _need_teachable(network: Network, task: TaskProtocol, config: TrainingConfig) -> None:
-    """Refuse a teacher that nobody listens to, and a loss that takes what the readout does not give."""
+def _need_trainable(network: Network, task: TaskProtocol, config: TrainingConfig) -> None:
+    """Refuse a teacher nobody listens to, a loss that the readout is not for, an engine that cannot serve."""
     if config.teacher and not network.has_feedback:
         raise InputError(
             f"`teacher` = {config.teacher} needs a network with output feedback, which this one has not: "
@@ -218,6 +216,17 @@ def _need_teachable(network: Network, task: TaskProtocol, config: TrainingConfig
         raise InputError(
             "the cross-entropy takes the softmax itself: build the network with readout='linear'"
         )
+    # One step of one trial, with a generator of its own: the network's noise stream must not move on.
+    inputs = network.example_inputs()
+    network.train()(
+        inputs,
+        generator=torch.Generator(inputs.device),
+        teacher=inputs.new_zeros(1, 1, network.output_size) if config.teacher else None,
+        teacher_probability=config.teacher,
+        return_rates=False,
+        truncate=config.truncate,
+        checkpoint_every=config.checkpoint_every,
+    )
 
 
 def need_same_dt(network: Network, dt: float) -> None:

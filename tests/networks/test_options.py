@@ -247,13 +247,16 @@ def gradients_of(net, inputs):
             r"unknown recurrent_initialisation 'gausian'.*'gaussian'\?",
         ),
         ({"recurrent_initialisation": [[1.0, 2.0]]}, r"`recurrent_initialisation` must have shape \(8, 8\)"),
-        ({"recurrent_initialisation": [["a"]]}, "expected a matrix of numbers"),
+        ({"recurrent_initialisation": [["a"]]}, "input should be a matrix of real numbers"),
         ({"recurrent_initialisation": "balanced_gamma"}, "'balanced_gamma' balances excitation"),
         (
             {"input_mask": [[1.0] * 3] * 7},
             r"`input_mask` must have shape \(8, 3\) \(to, from\), got \(7, 3\)",
         ),
         ({"recurrent_fixed": [[float("inf")] * 8] * 8}, "`recurrent_fixed` must be finite, got inf"),
+        ({"recurrent_mask": "x"}, "'recurrent_mask': input should be a matrix: rows of numbers, or an array"),
+        ({"areas": ["V1", "V2"]}, "'areas': input should be a table of names and numbers of units, such as"),
+        ({"areas": {"V1": 4.5, "V2": 3.5}}, "'areas': input should give 'V1' a whole number of units"),
         ({"dale": "rectified"}, "`dale` = 'rectified' needs Dale's law"),
     ],
 )

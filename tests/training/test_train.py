@@ -616,3 +616,32 @@ def test_the_share_of_dead_weights_is_reported_where_weights_can_die(flip_flop, 
     assert float(shares[0]) == 0
     assert 0 < float(shares[-1]) < 1
     assert net.violations() == 0
+
+
+@pytest.mark.parametrize(
+    ("network", "options", "sentence"),
+    [
+        (
+            nr.GRU(2, 4, 2),
+            {"truncate": 5},
+            "`truncate` and `checkpoint_every` are there for rate networks only",
+        ),
+        (nr.LSTM(2, 4, 2, engine="numba"), {}, "engine 'numba' cannot serve this network: it runs rate"),
+        (
+            RateRNN(2, 4, 2, feedback=True, engine="numba"),
+            {"teacher": 0.5},
+            "engine 'numba' cannot serve this network: its kernel has no",
+        ),
+        (
+            RateRNN(2, 4, 2, tau=30.0, dt=10.0, trainable_tau=True, engine="numba"),
+            {},
+            "its kernel has no gradient of the leak",
+        ),
+    ],
+)
+def test_what_cannot_run_is_refused_before_a_folder_is_made(flip_flop, tmp_path, network, options, sentence):
+    noise = network.noise_generator.get_state()
+    with pytest.raises(InputError, match=sentence):
+        nr.train(network, flip_flop, directory=tmp_path / "run", progress=False, **options)
+    assert not (tmp_path / "run").exists()
+    assert torch.equal(network.noise_generator.get_state(), noise)
