@@ -217,16 +217,19 @@ def _need_trainable(network: Network, task: TaskProtocol, config: TrainingConfig
             "the cross-entropy takes the softmax itself: build the network with readout='linear'"
         )
     # One step of one trial, with a generator of its own: the network's noise stream must not move on.
-    inputs = network.example_inputs()
-    network.train()(
-        inputs,
-        generator=torch.Generator(inputs.device),
-        teacher=inputs.new_zeros(1, 1, network.output_size) if config.teacher else None,
-        teacher_probability=config.teacher,
-        return_rates=False,
-        truncate=config.truncate,
-        checkpoint_every=config.checkpoint_every,
-    )
+    inputs, was_training = network.example_inputs(), network.training
+    try:
+        network.train()(
+            inputs,
+            generator=torch.Generator(inputs.device),
+            teacher=inputs.new_zeros(1, 1, network.output_size) if config.teacher else None,
+            teacher_probability=config.teacher,
+            return_rates=False,
+            truncate=config.truncate,
+            checkpoint_every=config.checkpoint_every,
+        )
+    finally:
+        network.train(was_training)
 
 
 def need_same_dt(network: Network, dt: float) -> None:
