@@ -24,6 +24,8 @@ from neurornn.vocabulary import INPUT_CHANNEL, OUTPUT_CHANNEL, PRESYNAPTIC_UNIT,
 PLASTICITY = {"facilitating": (200.0, 1500.0, 0.15), "depressing": (1500.0, 200.0, 0.45)}
 """Time constants of the resources x and of their use u in ms, and the use U at rest (Masse et al. 2019)."""
 
+_LARGEST_LOGIT = 14.0
+
 
 class RateLayer(nn.Module):
     """The units of one layer and one direction, and the weights that they receive.
@@ -99,12 +101,13 @@ class RateLayer(nn.Module):
         self.register_parameter("leak_logit", None)
         if config.trainable_tau and config.dt is not None:
             share = config.dt / torch.as_tensor(config.tau, dtype=torch.float64)
-            if (share >= 1).any():
+            logit = torch.logit(share)
+            if (logit.abs() > _LARGEST_LOGIT).any():
                 raise InputError(
-                    "a `trainable_tau` must begin above dt, where it can move both ways: take a longer tau "
-                    "or a shorter dt"
+                    "a `trainable_tau` must begin above dt and below a million of dt, where it can move both "
+                    "ways: take another tau or dt"
                 )
-            self.leak_logit = nn.Parameter(torch.logit(share).to(dtype))
+            self.leak_logit = nn.Parameter(logit.to(dtype))
 
     # What it computes with ------------------------------------------------------------------------------
 
@@ -127,7 +130,8 @@ class RateLayer(nn.Module):
     def alpha(self) -> float | Tensor:
         """The leak dt / tau: a number, or a tensor where units differ or it is trained."""
         if self.leak_logit is not None:
-            return torch.sigmoid(self.leak_logit)
+            # Held where a float32 is neither 0 nor 1: no step of an optimiser can stop or undo the leak.
+            return torch.sigmoid(self.leak_logit.clamp(-_LARGEST_LOGIT, _LARGEST_LOGIT))
         if isinstance(self.tau, list):
             return self.bias.new_tensor([self.dt / tau for tau in self.tau])
         if self.tau is not None:
@@ -140,7 +144,7 @@ class RateLayer(nn.Module):
         assert self.dt is not None
         tau = torch.as_tensor(self.tau, dtype=torch.float64)
         if self.leak_logit is not None:
-            tau = self.dt / torch.sigmoid(self.leak_logit.double())
+            tau = self.dt / torch.as_tensor(self.alpha).double()
         need_step_within(dt, float(tau.min()))
         if self.leak_logit is not None:
             self.leak_logit.copy_(torch.logit(dt / tau))
@@ -210,7 +214,7 @@ class RateLayer(nn.Module):
         if self.feedback_weight is not None:
             yield "feedback_weight", (UNIT, OUTPUT_CHANNEL), self.feedback_weight
         if self.leak_logit is not None:
-            yield "alpha", (UNIT,) * self.leak_logit.ndim, torch.sigmoid(self.leak_logit)
+            yield "alpha", (UNIT,) * self.leak_logit.ndim, torch.as_tensor(self.alpha)
         if hasattr(self, "nonlinearity"):
             for name, values in self.nonlinearity.named_parameters():
                 dims = tuple(f"activation_{name}_{k}" for k in range(values.ndim))
