@@ -6,10 +6,26 @@ which the network uses. The constraints lie in that step, so no change of the ra
 
 from __future__ import annotations
 
+from typing import Any, ClassVar
+
 import torch
 from torch import Tensor, nn
 
 from neurornn.vocabulary import InputError
+
+
+class WithSettableWeights(nn.Module):
+    """A module whose effective weights are properties that can be assigned to."""
+
+    settable: ClassVar[tuple[str, ...]] = ("recurrent_weight", "input_weight")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Let a property take what is assigned to it, whatever kind of tensor that is."""
+        if name in self.settable:
+            # torch would take a Parameter for a new part of the module, and not ask the property.
+            object.__setattr__(self, name, value)
+        else:
+            super().__setattr__(name, value)
 
 
 class Connection(nn.Module):

@@ -12,14 +12,14 @@ from torch.nn.functional import linear
 from neurornn import engine as engines
 from neurornn import seeding
 from neurornn.config import GRUConfig, LSTMConfig, NetworkConfig
-from neurornn.networks.connectivity import Connection, need_shape
+from neurornn.networks.connectivity import Connection, WithSettableWeights, need_shape
 from neurornn.networks.initialisation import gaussian
 from neurornn.networks.network import Network
 from neurornn.networks.running import Running
 from neurornn.vocabulary import GATED_UNIT, INPUT_CHANNEL, UNIT, InputError, need_at_least_zero, need_count
 
 
-class GatedLayer(nn.Module):
+class GatedLayer(WithSettableWeights):
     """One layer and direction of gated units, around torch's own ``torch.nn.LSTM`` or ``torch.nn.GRU``.
 
     Parameters
@@ -77,13 +77,6 @@ class GatedLayer(nn.Module):
     def recurrent_bias(self) -> Tensor:
         """Bias that comes with the recurrent weights, shape (gated_unit,)."""
         return self.cell.bias_hh_l0
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        """Let weights be set, whatever kind of tensor they are given as."""
-        if name in ("recurrent_weight", "input_weight"):
-            object.__setattr__(self, name, value)
-        else:
-            super().__setattr__(name, value)
 
     def weights(self) -> Iterator[tuple[str, tuple[str, ...], Tensor]]:
         """Yield name, dimensions and values of what the layer computes with."""

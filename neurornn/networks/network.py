@@ -19,13 +19,14 @@ from neurornn import engine as engines
 from neurornn import seeding
 from neurornn.config import NetworkConfig
 from neurornn.networks.attention import Attention
-from neurornn.networks.connectivity import Connection, need_shape
+from neurornn.networks.connectivity import Connection, WithSettableWeights, need_shape
 from neurornn.networks.running import Draws, Running, Teaching
 from neurornn.vocabulary import (
     OUTPUT_CHANNEL,
     STATE_VARIABLE,
     UNIT,
     InputError,
+    need_at_least_zero,
     need_count,
 )
 
@@ -63,7 +64,7 @@ class Layer(Protocol):
         """Yield name, dimensions and values of what the layer computes with."""
 
 
-class Network(nn.Module):
+class Network(WithSettableWeights):
     """A network of layers over time; build one of its families, `RateRNN`, `LSTM` or `GRU`.
 
     Attributes
@@ -72,6 +73,8 @@ class Network(nn.Module):
         The layers from the lowest up; of a bidirectional network, each layer's forward direction first.
     output_bias : Parameter, shape (output_channel,)
     """
+
+    settable = ("recurrent_weight", "input_weight", "bias", "output_weight")
 
     layers: Any
     output: Connection
@@ -238,14 +241,6 @@ class Network(nn.Module):
         return max((share for share in shares if share is not None), default=None)
 
     # Its weights --------------------------------------------------------------------------------------
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        """Let weights be set by their names, whatever kind of tensor they are given as."""
-        if name in _WEIGHTS:
-            # torch would take a Parameter for a new part of the module, and not ask the property.
-            object.__setattr__(self, name, value)
-        else:
-            super().__setattr__(name, value)
 
     @property
     def _only_layer(self) -> Any:
@@ -510,7 +505,7 @@ class Network(nn.Module):
                 "`teacher` needs a network with output feedback, which this one does not have: build it with "
                 "feedback=True"
             )
-        if not 0 <= probability <= 1:
+        if need_at_least_zero(probability, "teacher_probability") > 1:
             raise InputError(f"`teacher_probability` must be from 0 to 1, got {probability!r}")
         self._need_tensor(teacher, "teacher", (*inputs.shape[:2], self.output_size))
         if probability == 0:
@@ -661,9 +656,6 @@ class Network(nn.Module):
             text = "callable" if name == "activation" and not value else value
             shown.append(f"{name}={text!r}" if len(repr(text)) < 60 else f"{name}=...")
         return f"{type(self).__name__}({', '.join(shown)})"
-
-
-_WEIGHTS = ("recurrent_weight", "input_weight", "bias", "output_weight")
 
 
 @torch.no_grad()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +13,7 @@ from torch.nn.functional import layer_norm, linear
 from neurornn import engine as engines
 from neurornn.config import RateConfig
 from neurornn.networks.activations import Activation
-from neurornn.networks.connectivity import Connection, LowRank, need_shape
+from neurornn.networks.connectivity import Connection, LowRank, WithSettableWeights, need_shape
 from neurornn.networks.feedback import has_memory, scan_at_once, with_feedback
 from neurornn.networks.initialisation import gaussian
 from neurornn.networks.running import Running
@@ -27,7 +26,7 @@ PLASTICITY = {"facilitating": (200.0, 1500.0, 0.15), "depressing": (1500.0, 200.
 _LARGEST_LOGIT = 14.0
 
 
-class RateLayer(nn.Module):
+class RateLayer(WithSettableWeights):
     """The units of one layer and one direction, and the weights that they receive.
 
     Parameters
@@ -180,13 +179,6 @@ class RateLayer(nn.Module):
     def input_weight(self, value: Tensor) -> None:
         need_shape(value, self.input.raw, "input_weight")
         self.input.set(value)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        """Let effective weights be set, whatever kind of tensor they are given as."""
-        if name in ("recurrent_weight", "input_weight"):
-            object.__setattr__(self, name, value)
-        else:
-            super().__setattr__(name, value)
 
     def synapses(self) -> engines.Plasticity | None:
         """Return the constants of the short-term plasticity, or None without it."""
