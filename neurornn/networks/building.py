@@ -15,10 +15,11 @@ from torch import Tensor
 from neurornn import files
 from neurornn.config import NetworkConfig
 from neurornn.networks.activations import Elementwise
+from neurornn.networks.connectivity import as_weights
 from neurornn.networks.gated import GRU, LSTM
 from neurornn.networks.network import Network
 from neurornn.networks.rate import RateRNN
-from neurornn.vocabulary import VERSION, InputError, need_finite
+from neurornn.vocabulary import VERSION, InputError
 
 FAMILIES: dict[str, type[Network]] = {"RateRNN": RateRNN, "LSTM": LSTM, "GRU": GRU}
 """Every network class by the name that configurations use."""
@@ -107,7 +108,7 @@ def network_from_arrays(
     >>> net.recurrent_weight.dtype, net.hidden_size
     (torch.float64, 3)
     """
-    recurrent = _as_float(recurrent, "recurrent")
+    recurrent = as_weights(recurrent, "recurrent")
     n = recurrent.shape[0] if recurrent.ndim == 2 else 0
     if recurrent.ndim != 2 or recurrent.shape != (n, n) or n == 0:
         raise InputError(f"`recurrent` must have shape (unit, unit), got {tuple(recurrent.shape)}")
@@ -120,7 +121,7 @@ def network_from_arrays(
     for parameter, (name, array, shape) in given.items():
         if array is None:
             continue
-        tensor = _as_float(array, name).to(recurrent.dtype)
+        tensor = as_weights(array, name).to(recurrent.dtype)
         if tensor.ndim != len(shape) or any(
             size != own for size, own in zip(shape, tensor.shape, strict=True) if isinstance(size, int)
         ):
@@ -141,21 +142,6 @@ def network_from_arrays(
     for parameter, tensor in weights.items():
         setattr(network, parameter, tensor)
     return network.eval()
-
-
-def _as_float(array: np.ndarray | Tensor, name: str) -> Tensor:
-    if not isinstance(array, Tensor):
-        # A copy in native byte order: torch wraps neither reversed nor read-only arrays.
-        copied = np.array(array, order="C")
-        if copied.dtype.kind not in "biuf":
-            raise InputError(f"`{name}` must hold real numbers, got an array of {copied.dtype}")
-        single = copied.dtype.newbyteorder("=") == np.float32
-        array = torch.from_numpy(copied.astype(np.float32 if single else np.float64))
-    if array.is_complex():
-        raise InputError(f"`{name}` must hold real numbers, got a tensor of {array.dtype}")
-    tensor = array.detach()
-    need_finite(tensor.cpu().numpy(), name)
-    return tensor if tensor.dtype in (torch.float32, torch.float64) else tensor.to(torch.float64)
 
 
 def weights_digest(network: torch.nn.Module) -> str:

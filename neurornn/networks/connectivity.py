@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from neurornn.vocabulary import InputError
+from neurornn.vocabulary import InputError, need_finite
 
 
 class WithSettableWeights(nn.Module):
@@ -42,7 +43,7 @@ class Connection(nn.Module):
     rectified : bool
         Whether a signed weight is made of the positive part of the raw one, or of its absolute value.
     fixed : Tensor, shape (to, from), optional
-        Weights that are held at a value; NaN where a weight is free.
+        Weights that are held at a value, within the other constraints; NaN where a weight is free.
     normalised : bool
         Weight normalisation: each row is a direction times a length of its own.
     given : bool
@@ -169,19 +170,19 @@ class Connection(nn.Module):
 
     def _broken(self, weight: Tensor) -> dict[str, Tensor]:
         """Return, under each constraint's sentence, where weights break it."""
-        held = torch.zeros_like(weight, dtype=torch.bool) if self.fixed is None else ~self.fixed.isnan()
         found = {}
         if self.fixed is not None:
+            held = ~self.fixed.isnan()
             found["is held at another value by the fixed entries: give that value"] = held & (
                 weight != self.fixed
             )
         if self.mask is not None:
-            found["lies where the mask has no connection: set it to 0"] = ~held & ~self.mask & (weight != 0)
+            found["lies where the mask has no connection: set it to 0"] = ~self.mask & (weight != 0)
         if self.signs is not None:
             found[
                 "has the wrong sign: by Dale's law all weights from one unit have its sign, columns are "
                 "presynaptic"
-            ] = ~held & (weight * self.signs < 0)
+            ] = weight * self.signs < 0
         return found
 
 
@@ -244,3 +245,30 @@ def need_shape(values: Tensor, like: Tensor, name: str) -> None:
     """
     if values.shape != like.shape:
         raise InputError(f"`{name}` must have shape {tuple(like.shape)}, got {tuple(values.shape)}")
+
+
+def as_weights(array: np.ndarray | Tensor, name: str) -> Tensor:
+    """Return weights from anywhere as a tensor of their own memory, in float32 where they are that.
+
+    Raises
+    ------
+    InputError
+        Where they are no real and finite numbers, or no array.
+    """
+    if not isinstance(array, Tensor):
+        # A copy in native byte order: torch wraps neither reversed nor read-only arrays.
+        try:
+            copied = np.array(array, order="C")
+        except ValueError as error:
+            raise InputError(
+                f"`{name}` must be an array of numbers, and its rows have different lengths"
+            ) from error
+        if copied.dtype.kind not in "biuf":
+            raise InputError(f"`{name}` must hold real numbers, got an array of {copied.dtype}")
+        single = copied.dtype.newbyteorder("=") == np.float32
+        array = torch.from_numpy(copied.astype(np.float32 if single else np.float64))
+    if array.is_complex():
+        raise InputError(f"`{name}` must hold real numbers, got a tensor of {array.dtype}")
+    tensor = array.detach()
+    need_finite(tensor.cpu().numpy(), name)
+    return tensor if tensor.dtype in (torch.float32, torch.float64) else tensor.to(torch.float64)

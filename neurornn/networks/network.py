@@ -7,6 +7,7 @@ vector: layer by layer, and within a layer the forward direction first.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator
 from typing import Any, Protocol
 
@@ -19,14 +20,13 @@ from neurornn import engine as engines
 from neurornn import seeding
 from neurornn.config import NetworkConfig
 from neurornn.networks.attention import Attention
-from neurornn.networks.connectivity import Connection, WithSettableWeights, need_shape
+from neurornn.networks.connectivity import Connection, WithSettableWeights, as_weights, need_shape
 from neurornn.networks.running import Draws, Running, Teaching
 from neurornn.vocabulary import (
     OUTPUT_CHANNEL,
     STATE_VARIABLE,
     UNIT,
     InputError,
-    need_at_least_zero,
     need_count,
 )
 
@@ -290,9 +290,7 @@ class Network(WithSettableWeights):
         self.output.set(weight)
 
     def _like(self, value: Any, name: str) -> Tensor:
-        tensor = torch.as_tensor(value).detach().to(self.output_bias)
-        engines.need_finite(tensor, name)
-        return tensor
+        return as_weights(value, name).to(self.output_bias)
 
     # Its state ----------------------------------------------------------------------------------------
 
@@ -438,6 +436,8 @@ class Network(WithSettableWeights):
         two, residual = self._n_directions, self._config.residual
         alone = two == 1 and self.attention is None and not residual
         states: list[Tensor | None] = []
+        # What is heard of the layers so far, and what it would be if none of it were dropped.
+        whole = signal
         for first in range(0, len(self.layers), two):
             fused = alone and first + two == len(self.layers)
             own = dataclasses.replace(
@@ -460,10 +460,11 @@ class Network(WithSettableWeights):
             if fused:
                 outputs, rates = self._finished(found[0].outputs), found[0].rates
                 break
-            below = signal
-            rates, signal = torch.cat([own.rates for own in found], dim=-1), torch.cat(heard, dim=-1)
+            below, whole_below = signal, whole
+            signal, whole = torch.cat(heard, dim=-1), torch.cat([own.rates for own in found], dim=-1)
             if residual and first:
-                rates, signal = rates + below, signal + below
+                signal, whole = signal + below, whole + whole_below
+            rates = whole
         else:
             outputs = self.readout(signal.transpose(0, 1)).transpose(0, 1)
         every = torch.cat([own for own in states if own is not None], -1) if running.wants_states else None
@@ -498,6 +499,9 @@ class Network(WithSettableWeights):
         generator: torch.Generator | None,
     ) -> Teaching | None:
         """Return what is fed back in place of the outputs, one step later, and where."""
+        number = probability if isinstance(probability, int | float) else math.nan
+        if not 0 <= number <= 1:
+            raise InputError(f"`teacher_probability` must be from 0 to 1, got {probability!r}")
         if teacher is None:
             return None
         if not self.has_feedback:
@@ -505,8 +509,6 @@ class Network(WithSettableWeights):
                 "`teacher` needs a network with output feedback, which this one does not have: build it with "
                 "feedback=True"
             )
-        if need_at_least_zero(probability, "teacher_probability") > 1:
-            raise InputError(f"`teacher_probability` must be from 0 to 1, got {probability!r}")
         self._need_tensor(teacher, "teacher", (*inputs.shape[:2], self.output_size))
         if probability == 0:
             return None

@@ -80,7 +80,8 @@ class RateRNN(Network):
         Dale's law, unit by unit, in place of the share.
     dale : {"absolute", "rectified"}
         Signed weights are made of the raw ones' absolute value or positive part. A rectified weight at 0 has
-        no gradient: it is dead, and training reports the share of such.
+        no gradient: it is dead, and training reports the share of such. An absolute one that is exactly 0
+        stays there too, so do not begin with zeros that are to grow.
     autapses : bool
         Whether units connect to themselves.
     readout_from : {"all", "excitatory"}
@@ -90,7 +91,7 @@ class RateRNN(Network):
     input_mask, recurrent_mask, output_mask : matrix, optional
         1 where there is a connection and 0 where there is none, (to, from).
     input_fixed, recurrent_fixed, output_fixed : matrix, optional
-        Weights held at a value, NaN where they are free.
+        Weights held at a value, within signs and masks; NaN where they are free.
     density : float
         Share of the recurrent connections that exist, drawn at random; Gaussian weights grow by its root.
     areas : mapping of str to int, optional
@@ -257,17 +258,20 @@ class RateRNN(Network):
         config = RateConfig.from_dict(given, source="RateRNN")
         need_compatible(config, chosen)
         self.activation_name = chosen.name
-        self.wiring = wire(config)
-        stream = seeding.torch_stream(seed, seeding.INITIAL_WEIGHTS)
         n_directions = 2 if config.bidirectional else 1
+        wirings = [wire(config, k) for k in range(config.n_layers * n_directions)]
+        self.wiring = wirings[0]
+        stream = seeding.torch_stream(seed, seeding.INITIAL_WEIGHTS)
         size = config.input_size
         layers: list[nn.Module] = []
-        for k in range(config.n_layers):
-            for _ in range(n_directions):
-                # Each layer has an activation's own parameters for itself.
-                own = get_activation(activation) if isinstance(activation, str) else chosen
-                layers.append(RateLayer(size, config, own, self.wiring, lowest=k == 0, generator=stream))
-            size = config.hidden_size * n_directions
+        for k, wiring in enumerate(wirings):
+            if k == n_directions:
+                size = config.hidden_size * n_directions
+            # Each layer has an activation's own parameters for itself.
+            own = get_activation(activation) if isinstance(activation, str) else chosen
+            lowest = k < n_directions
+            layers.append(RateLayer(size, config, own, wiring, lowest=lowest, generator=stream))
+        size = config.hidden_size * n_directions
         output = draw_connection(
             "output", (config.output_size, size), self.wiring, config, signs=None, generator=stream
         )

@@ -53,8 +53,8 @@ class Wiring:
         return found
 
 
-def wire(config: RateConfig) -> Wiring:
-    """Return the structure that a configuration asks for; connections are drawn from its seed.
+def wire(config: RateConfig, layer: int = 0) -> Wiring:
+    """Return the structure of a layer that a configuration asks for; connections are drawn from its seed.
 
     Raises
     ------
@@ -64,16 +64,13 @@ def wire(config: RateConfig) -> Wiring:
     n = config.hidden_size
     areas = _unit_areas(config)
     signs = _unit_signs(config, areas)
-    recurrent = [
-        matrix
-        for matrix in (
-            _given_mask(config, "recurrent"),
-            _drawn_mask(config),
-            _between_areas(config, areas, signs),
-            None if config.autapses else ~torch.eye(n, dtype=torch.bool),
-        )
-        if matrix is not None
-    ]
+    fixed = {name: _given_fixed(config, name) for name in CONNECTIONS}
+    drawn = _drawn_mask(config, areas, signs, layer)
+    if drawn is not None and fixed["recurrent"] is not None:
+        # Chance must not take away what is held.
+        drawn |= ~fixed["recurrent"].isnan()
+    autapses = None if config.autapses else ~torch.eye(n, dtype=torch.bool)
+    recurrent = [own for own in (_given_mask(config, "recurrent"), drawn, autapses) if own is not None]
     seen = _seen_by_readout(config, areas, signs)
     output = _given_mask(config, "output")
     if seen is not None:
@@ -88,7 +85,7 @@ def wire(config: RateConfig) -> Wiring:
         "recurrent": torch.stack(recurrent).all(0) if recurrent else None,
         "output": output,
     }
-    wiring = Wiring(signs, areas, masks, {name: _given_fixed(config, name) for name in CONNECTIONS})
+    wiring = Wiring(signs, areas, masks, fixed)
     _need_outputs_within_reach(config, wiring)
     return wiring
 
@@ -190,18 +187,22 @@ def _given_fixed(config: RateConfig, connection: str) -> Tensor | None:
     return None if fixed is None else fixed.double()
 
 
-def _drawn_mask(config: RateConfig) -> Tensor | None:
-    if config.density == 1:
+def _drawn_mask(
+    config: RateConfig, areas: list[str] | None, signs: Tensor | None, layer: int
+) -> Tensor | None:
+    """Draw which recurrent connections there are, by the areas' densities or the one for all."""
+    share = _between_areas(config, areas, signs)
+    if share is None and config.density < 1:
+        share = torch.full(_shape(config, "recurrent"), config.density)
+    if share is None:
         return None
-    return torch.rand(_shape(config, "recurrent"), generator=_stream(config)) < config.density
-
-
-def _stream(config: RateConfig) -> torch.Generator:
-    return seeding.torch_stream(config.seed, seeding.CONNECTIONS)
+    position = (layer,) if layer else ()
+    stream = seeding.torch_stream(config.seed, seeding.CONNECTIONS, *position)
+    return torch.rand(share.shape, generator=stream) < share
 
 
 def _between_areas(config: RateConfig, areas: list[str] | None, signs: Tensor | None) -> Tensor | None:
-    """Return which connections the table of projections draws; areas are whole within unless it says so.
+    """Return the density at each connection by the table of projections; areas are whole within by default.
 
     By Dale's law only excitatory units project to other areas.
     """
@@ -223,7 +224,7 @@ def _between_areas(config: RateConfig, areas: list[str] | None, signs: Tensor | 
     if signs is not None:
         local = torch.tensor([[source == target for source in areas] for target in areas])
         share = torch.where(local | (signs > 0), share, 0.0)
-    return torch.rand(share.shape, generator=_stream(config)) < share
+    return share
 
 
 def _of_areas(areas: list[str] | None, chosen: Sequence[str] | None, option: str) -> Tensor | None:
@@ -260,14 +261,12 @@ def _need_outputs_within_reach(config: RateConfig, wiring: Wiring) -> None:
     if not config.input_size:
         return
     reached = there["input"].any(1)
-    if config.recurrent and config.rank is None:
+    if config.recurrent:
         for _ in range(config.hidden_size):
             further = reached | (there["recurrent"] & reached).any(1)
             if torch.equal(further, reached):
                 break
             reached = further
-    elif config.rank is not None:
-        reached[:] = True
     if config.feedback and (there["output"] & reached).any():
         # What one output says comes back to all units.
         reached[:] = True
