@@ -70,9 +70,10 @@ def record(
         ``rate (trial, time, unit)``; ``state (trial, time, state_variable)`` where it differs from the rate;
         ``initial_state (trial, state_variable)``; ``input``, ``output``, ``target``, ``mask``, ``valid``.
         On ``unit``, where the network has such: ``population``, ``sign``, ``area``, ``direction``. On
-        ``trial``: the conditions, ``score``, and, where the task has them, ``choice`` and ``ideal_score``
-        (how an ideal observer scored on the very same trial). The JSON text in ``attrs["neurornn"]`` tells
-        where it all came from.
+        ``state_variable``, where states are not the rates: ``quantity`` (rate, current, resources, use,
+        hidden, cell) and, of several, the ``layer``. On ``trial``: the conditions, ``score``, and, where the
+        task has them, ``choice`` and ``ideal_score`` (how an ideal observer scored on the very same trial).
+        The JSON text in ``attrs["neurornn"]`` tells where it all came from.
 
     Raises
     ------
@@ -109,6 +110,8 @@ def record(
     dataset["initial_state"] = ((TRIAL, STATE_VARIABLE), arrays["initial_state"])
     if "state" in arrays:
         dataset["state"] = ((TRIAL, TIME, STATE_VARIABLE), arrays["state"])
+        named = {name: (STATE_VARIABLE, values) for name, values in network.state_labels.items()}
+        dataset = dataset.assign_coords(named)
     dataset = dataset.assign_coords(_scores(task, trials, arrays["output"]))
     dataset["rate"].attrs["long_name"] = "firing rate"
     if embed_network:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
@@ -98,6 +99,11 @@ class GatedLayer(WithSettableWeights):
     def state_size(self) -> int:
         """Number of state variables."""
         raise NotImplementedError
+
+    @property
+    def quantities(self) -> np.ndarray:
+        """What each state variable is: hidden activity, or the cell of a unit."""
+        return np.repeat(["hidden", "cell"], self.size)[: self.state_size]
 
     @property
     def states_are_rates(self) -> bool:

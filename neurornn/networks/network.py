@@ -37,6 +37,8 @@ class Layer(Protocol):
     size: int
     state_size: int
     states_are_rates: bool
+    quantities: np.ndarray
+    """What each state variable is, shape (state_variable,)."""
 
     def scan(self, inputs: Tensor, initial_state: Tensor, running: Running) -> engines.ScanResult:
         """Run through all of time; arrays are (time, trial, ·)."""
@@ -206,6 +208,15 @@ class Network(WithSettableWeights):
         if not self._config.bidirectional:
             return {}
         return {"direction": np.repeat(["forward", "backward"], self.hidden_size)}
+
+    @property
+    def state_labels(self) -> dict[str, np.ndarray]:
+        """Labels of the state variables, each of shape (state_variable,): what each is, of which layer."""
+        found = {"quantity": np.concatenate([layer.quantities for layer in self.layers])}
+        if len(self.layers) > self._n_directions:
+            sizes = [layer.state_size for layer in self.layers]
+            found["layer"] = np.repeat(np.arange(len(sizes)) // self._n_directions, sizes)
+        return found
 
     def weights(self) -> dict[str, tuple[tuple[str, ...], Tensor]]:
         """Return what the network computes with, by name: dimensions and effective values.

@@ -121,6 +121,12 @@ class RateLayer(WithSettableWeights):
         return self.dynamics != "current" and self.plasticity is None
 
     @property
+    def quantities(self) -> np.ndarray:
+        """What each state variable is: a rate or current, and the resources and use of a unit's synapses."""
+        own = "current" if self.dynamics == "current" else "rate"
+        return np.repeat([own] if self.plasticity is None else [own, "resources", "use"], self.size)
+
+    @property
     def has_leak(self) -> bool:
         """Whether a leak was given, be it 1."""
         return self.tau is not None or self._alpha is not None

@@ -241,6 +241,29 @@ def test_units_carry_their_population_sign_area_and_direction(flip_flop, tmp_pat
 
 
 @pytest.mark.parametrize(
+    ("network", "quantities", "layers"),
+    [
+        (RateRNN(2, 2, 2, dynamics="current"), ["current"] * 2, None),
+        (
+            RateRNN(2, 2, 2, activation="relu", plasticity="mixed", tau=20.0, dt=10.0),
+            ["rate", "rate", "resources", "resources", "use", "use"],
+            None,
+        ),
+        (nr.LSTM(2, 1, 2), ["hidden", "cell"], None),
+        (nr.LSTM(2, 1, 2, n_layers=2), ["hidden", "cell"] * 2, [0, 0, 1, 1]),
+        (RateRNN(2, 1, 2, n_layers=2, bidirectional=True), ["rate"] * 4, [0, 0, 1, 1]),
+    ],
+)
+def test_state_variables_say_what_they_are(network, quantities, layers, flip_flop):
+    activity = record(network, flip_flop, n_trials=2)
+    assert activity.quantity.dims == ("state_variable",)
+    assert activity.quantity.values.tolist() == quantities
+    assert ("layer" in activity.coords) == (layers is not None)
+    if layers is not None:
+        assert activity.layer.values.tolist() == layers
+
+
+@pytest.mark.parametrize(
     "network",
     [
         nr.LSTM(2, 4, 2),

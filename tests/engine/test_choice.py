@@ -188,5 +188,7 @@ def test_the_options_of_a_rate_network_run_where_the_documentation_says(options,
 
 
 def test_gated_networks_run_on_torchs_own_kernels():
-    with pytest.raises(InputError, match="`network` must be a rate network, got GRU: others run on torch's own"):
+    with pytest.raises(
+        InputError, match="`network` must be a rate network, got GRU: others run on torch's own"
+    ):
         explain(nr.GRU(1, 4, 1))
