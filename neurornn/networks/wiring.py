@@ -150,7 +150,7 @@ def _shape(config: RateConfig, name: str) -> tuple[int, int]:
 
 
 def given_matrix(
-    config: RateConfig, option: str, connection: str, *, may_be_nan: bool = False
+    config: RateConfig, option: str, shape: tuple[int, int], *, may_be_nan: bool = False
 ) -> Tensor | None:
     """Return a matrix that a configuration holds as text, or None where it holds none.
 
@@ -162,7 +162,7 @@ def given_matrix(
     text = getattr(config, option)
     if text is None:
         return None
-    array, shape = array_from_text(text), _shape(config, connection)
+    array = array_from_text(text)
     if array.shape != shape:
         raise InputError(f"`{option}` must have shape {shape} (to, from), got {array.shape}")
     need_finite(np.nan_to_num(array, nan=0.0, posinf=np.inf, neginf=-np.inf) if may_be_nan else array, option)
@@ -170,7 +170,7 @@ def given_matrix(
 
 
 def _given_mask(config: RateConfig, connection: str) -> Tensor | None:
-    mask = given_matrix(config, f"{connection}_mask", connection)
+    mask = given_matrix(config, f"{connection}_mask", _shape(config, connection))
     if mask is None:
         return None
     wrong = mask[(mask != 0) & (mask != 1)]
@@ -183,7 +183,7 @@ def _given_mask(config: RateConfig, connection: str) -> Tensor | None:
 
 
 def _given_fixed(config: RateConfig, connection: str) -> Tensor | None:
-    fixed = given_matrix(config, f"{connection}_fixed", connection, may_be_nan=True)
+    fixed = given_matrix(config, f"{connection}_fixed", _shape(config, connection), may_be_nan=True)
     return None if fixed is None else fixed.double()
 
 
@@ -317,7 +317,7 @@ def draw_connection(
     drawing = {"gain": gain, "generator": generator, "dtype": dtype}
     given = scheme not in (*INITIALISATIONS, "balanced_gamma")
     if given:
-        weight = _given_weights(config, name).to(dtype)
+        weight = _given_weights(config, name, shape).to(dtype)
     elif scheme == "balanced_gamma":
         if signs is None or not dales:
             raise InputError(
@@ -349,10 +349,10 @@ def draw_connection(
     return connection
 
 
-def _given_weights(config: RateConfig, connection: str) -> Tensor:
+def _given_weights(config: RateConfig, connection: str, shape: tuple[int, int]) -> Tensor:
     option = f"{connection}_initialisation"
     try:
-        weight = given_matrix(config, option, connection)
+        weight = given_matrix(config, option, shape)
     except ValueError as error:
         if isinstance(error, InputError):
             raise

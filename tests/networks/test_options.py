@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import neurornn as nr
 from neurornn import InputError, RateRNN, load_network, save_network
 from neurornn.engine import ENGINES, explain
 from neurornn.networks import weights_digest
@@ -285,3 +286,53 @@ def test_a_network_with_any_option_comes_back_from_its_files(name, tmp_path):
     assert weights_digest(again) == weights_digest(net)
     inputs = torch.randn(2, 4, 3, generator=generator)
     assert torch.equal(again(inputs)[0], net(inputs)[0])
+
+
+# The gated families -------------------------------------------------------------------------------------
+
+GATED = {
+    "layers": {"n_layers": 2},
+    "residual": {"n_layers": 3, "residual": True},
+    "directions": {"bidirectional": True},
+    "softmax": {"readout": "softmax"},
+    "attention": {"attention": "additive"},
+    "dropout": {"dropout": 0.3},
+    "input noise": {"input_noise_std": 0.1},
+    "output noise": {"output_noise_std": 0.1},
+    "trainable initial state": {"trainable_initial_state": True},
+}
+
+
+@pytest.mark.parametrize("family", [nr.LSTM, nr.GRU])
+@pytest.mark.parametrize(
+    "pair", list(itertools.combinations_with_replacement(GATED, 2)), ids=lambda pair: " + ".join(pair)
+)
+def test_every_pair_of_options_of_gated_networks_is_sound(family, pair):
+    options = {**GATED[pair[0]], **GATED[pair[1]]}
+    if "residual" in options:
+        options["n_layers"] = 3
+    check_network(family(3, 5, 2, seed=1, **options), n_trials=2, n_steps=4)
+
+
+@pytest.mark.parametrize("family", [nr.LSTM, nr.GRU])
+@pytest.mark.parametrize("option", GATED)
+def test_the_gradients_of_gated_networks_are_those_of_differences(family, option):
+    net = family(3, 4, 2, seed=2, dtype=torch.float64, **GATED[option])
+    inputs = torch.randn(2, 4, 3, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
+    parameters = dict(net.train().named_parameters())
+    found = torch.autograd.grad(loss_of(net, inputs, None), list(parameters.values()))
+    with torch.no_grad():
+        for (name, parameter), gradient in zip(parameters.items(), found, strict=True):
+            wanted = torch.zeros_like(parameter)
+            flat, slots = parameter.view(-1), wanted.view(-1)
+            for k in range(len(flat)):
+                before = float(flat[k])
+                flat[k] = before + 1e-5
+                above = float(loss_of(net, inputs, None))
+                flat[k] = before - 1e-5
+                slots[k] = (above - float(loss_of(net, inputs, None))) / 2e-5
+                flat[k] = before
+            # As above: rounding of the loss over the nudge, and the third derivative times its square.
+            torch.testing.assert_close(
+                gradient, wanted, rtol=1e-6, atol=1e-6, msg=lambda text, name=name: name + text
+            )

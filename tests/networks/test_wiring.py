@@ -552,3 +552,12 @@ def test_every_layer_and_direction_draws_connections_of_its_own():
     assert all(not torch.equal(masks[0], other) for other in masks[1:])
     # The lowest layer has those of a network of one.
     assert torch.equal(masks[0], RateRNN(2, 30, 1, density=0.5).layers[0].recurrent.mask)
+
+
+def test_given_output_weights_of_two_directions_reach_both():
+    weight = np.arange(1.0, 9.0).reshape(1, 8)
+    net = RateRNN(2, 4, 1, bidirectional=True, output_initialisation=weight)
+    np.testing.assert_array_equal(net.output_weight.detach(), weight)
+    assert net(torch.ones(1, 3, 2))[0].shape == (1, 3, 1)
+    with pytest.raises(InputError, match=r"`output_initialisation` must have shape \(1, 8\) .* got \(1, 4\)"):
+        RateRNN(2, 4, 1, bidirectional=True, output_initialisation=weight[:, :4])
