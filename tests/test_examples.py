@@ -74,3 +74,14 @@ def test_a_task_of_ones_own_takes_at_most_twenty_lines_and_trains(tmp_path):
         [sys.executable, EXAMPLES / "own_task.py"], cwd=tmp_path, capture_output=True, text=True, check=True
     )
     assert float(done.stdout.split("%")[0]) > 97
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.name)
+def test_the_code_in_the_documentation_prints_what_it_says(page, tmp_path):
+    for block in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL):
+        done = subprocess.run(
+            [sys.executable, "-c", block], cwd=tmp_path, capture_output=True, text=True, check=True
+        )
+        # A line of comment alone is what the line above it prints.
+        wanted = [line.removeprefix("# ") for line in block.splitlines() if line.startswith("# ")]
+        assert done.stdout.splitlines() == wanted
