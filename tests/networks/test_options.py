@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 import neurornn as nr
 from neurornn import InputError, RateRNN, load_network, save_network
+from neurornn.config import RunConfig, TaskConfig, TrainingConfig, read_config, write_toml
 from neurornn.engine import ENGINES, explain
 from neurornn.networks import weights_digest
 from neurornn.networks.options import OPTIONS, REFUSALS, table
@@ -336,3 +337,18 @@ def test_the_gradients_of_gated_networks_are_those_of_differences(family, option
             torch.testing.assert_close(
                 gradient, wanted, rtol=1e-6, atol=1e-6, msg=lambda text, name=name: name + text
             )
+
+
+@pytest.mark.parametrize(
+    "network",
+    [*(lambda name=name: RateRNN(3, 8, 2, **options_of(name)) for name in OPTIONS)]
+    + [lambda: nr.LSTM(3, 8, 2, forget_bias=1.0), lambda: nr.GRU(3, 8, 2, attention="dot")],
+    ids=[*OPTIONS, "LSTM", "GRU"],
+)
+def test_a_run_with_any_option_is_repeated_by_its_configuration_file(network, tmp_path):
+    net = network()
+    run = RunConfig(task=TaskConfig(name="flip_flop"), network=net.config, training=TrainingConfig())
+    write_toml(tmp_path / "config.toml", run)
+    again = read_config(tmp_path / "config.toml", RunConfig)
+    assert again == run
+    assert weights_digest(nr.build_network(again.network)) == weights_digest(net)
