@@ -341,8 +341,11 @@ def test_the_gradients_of_gated_networks_are_those_of_differences(family, option
 
 @pytest.mark.parametrize(
     "network",
-    [*(lambda name=name: RateRNN(3, 8, 2, **options_of(name)) for name in OPTIONS)]
-    + [lambda: nr.LSTM(3, 8, 2, forget_bias=1.0), lambda: nr.GRU(3, 8, 2, attention="dot")],
+    [
+        *(lambda name=name: RateRNN(3, 8, 2, **options_of(name)) for name in OPTIONS),
+        lambda: nr.LSTM(3, 8, 2, forget_bias=1.0),
+        lambda: nr.GRU(3, 8, 2, attention="dot"),
+    ],
     ids=[*OPTIONS, "LSTM", "GRU"],
 )
 def test_a_run_with_any_option_is_repeated_by_its_configuration_file(network, tmp_path):
