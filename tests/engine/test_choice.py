@@ -100,7 +100,7 @@ def problem_for(option):
         },
         "layer normalisation": {"norm_gain": torch.ones(4)},
         "dropout of rates": {"kept_share": torch.ones(2, 4)},
-        'outputs fed back, or a teacher in their place ("scheduled")': {
+        "fed-back outputs mixed with a teacher's": {
             "feedback_weight": torch.rand(4, 1),
             "feedback": Feedback(torch.rand(3, 2, 1), torch.ones(3, 2, dtype=torch.bool)),
         },
