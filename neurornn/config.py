@@ -194,6 +194,11 @@ class NetworkConfig(Config):
     seed: int = pydantic.Field(default=0, ge=0)
     """Seed of the initial weights and of the noise."""
 
+    @property
+    def n_directions(self) -> int:
+        """In how many directions of time each layer runs."""
+        return 2 if self.bidirectional else 1
+
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], source: str = "the configuration") -> Self:
         """Build the configuration of the family that is named.

@@ -247,6 +247,13 @@ def need_shape(values: Tensor, like: Tensor, name: str) -> None:
         raise InputError(f"`{name}` must have shape {tuple(like.shape)}, got {tuple(values.shape)}")
 
 
+@torch.no_grad()
+def set_values(parameter: Tensor, values: Tensor, name: str) -> None:
+    """Copy values into a parameter, refusing another shape."""
+    need_shape(values, parameter, name)
+    parameter.copy_(values)
+
+
 def as_weights(array: np.ndarray | Tensor, name: str) -> Tensor:
     """Return weights from anywhere as a tensor of their own memory, in float32 where they are that.
 

@@ -13,11 +13,11 @@ from torch.nn.functional import linear
 from neurornn import engine as engines
 from neurornn import seeding
 from neurornn.config import GRUConfig, LSTMConfig, NetworkConfig
-from neurornn.networks.connectivity import Connection, WithSettableWeights, need_shape
+from neurornn.networks.connectivity import Connection, WithSettableWeights, set_values
 from neurornn.networks.initialisation import gaussian
-from neurornn.networks.network import Network
+from neurornn.networks.network import Network, checked_arguments
 from neurornn.networks.running import Running
-from neurornn.vocabulary import GATED_UNIT, INPUT_CHANNEL, UNIT, InputError, need_at_least_zero, need_count
+from neurornn.vocabulary import GATED_UNIT, INPUT_CHANNEL, UNIT, InputError, need_count
 
 
 class GatedLayer(WithSettableWeights):
@@ -56,8 +56,7 @@ class GatedLayer(WithSettableWeights):
 
     @recurrent_weight.setter
     def recurrent_weight(self, value: Tensor) -> None:
-        need_shape(value, self.cell.weight_hh_l0, "recurrent_weight")
-        self.cell.weight_hh_l0.data.copy_(value)
+        set_values(self.cell.weight_hh_l0, value, "recurrent_weight")
 
     @property
     def input_weight(self) -> Tensor:
@@ -66,8 +65,7 @@ class GatedLayer(WithSettableWeights):
 
     @input_weight.setter
     def input_weight(self, value: Tensor) -> None:
-        need_shape(value, self.cell.weight_ih_l0, "input_weight")
-        self.cell.weight_ih_l0.data.copy_(value)
+        set_values(self.cell.weight_ih_l0, value, "input_weight")
 
     @property
     def bias(self) -> Tensor:
@@ -267,17 +265,12 @@ class _Gated(Network):
         return super()._run(signal, starts, running, return_rates)
 
     def _build(self, config: NetworkConfig, device: torch.device | str | None) -> None:
-        if config.residual and config.n_layers == 1:
-            raise InputError(
-                "residual connections lead from one layer to the next: give `n_layers` of at least 2"
-            )
         stream = seeding.torch_stream(config.seed, seeding.INITIAL_WEIGHTS)
-        n_directions = 2 if config.bidirectional else 1
         size = config.input_size
         layers: list[nn.Module] = []
         for _ in range(config.n_layers):
-            layers += [self.layer_kind(size, config, stream) for _ in range(n_directions)]
-            size = config.hidden_size * n_directions
+            layers += [self.layer_kind(size, config, stream) for _ in range(config.n_directions)]
+            size = config.hidden_size * config.n_directions
         weight = gaussian(
             config.output_size, size, gain=1.0, generator=stream, dtype=getattr(torch, config.dtype)
         )
@@ -463,14 +456,6 @@ class GRU(_Gated):
 
 def _config_of(kind: type[NetworkConfig], arguments: dict[str, Any]) -> NetworkConfig:
     """Check a constructor's arguments and return the configuration that they make."""
-    given = {name: value for name, value in arguments.items() if name in kind.model_fields}
     # Torch's cells do not run on nothing.
-    for name in ("input_size", "hidden_size"):
-        need_count(given[name], name)
-    need_count(given["output_size"], "output_size", least=0)
-    for name in ("input_noise_std", "output_noise_std"):
-        need_at_least_zero(given[name], name)
-    engines.need_engine(given["engine"])
-    seeding.stream_sequence(given["seed"], seeding.INITIAL_WEIGHTS)
-    given["dtype"] = str(given["dtype"] or torch.get_default_dtype()).removeprefix("torch.")
-    return kind.from_dict(given, source=kind.__name__.removesuffix("Config"))
+    need_count(arguments["input_size"], "input_size")
+    return kind.from_dict(checked_arguments(kind, arguments), source=kind.__name__.removesuffix("Config"))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,13 +20,14 @@ from neurornn import engine as engines
 from neurornn import seeding
 from neurornn.config import NetworkConfig
 from neurornn.networks.attention import Attention
-from neurornn.networks.connectivity import Connection, WithSettableWeights, as_weights, need_shape
+from neurornn.networks.connectivity import Connection, WithSettableWeights, as_weights, need_shape, set_values
 from neurornn.networks.running import Draws, Running, Teaching
 from neurornn.vocabulary import (
     OUTPUT_CHANNEL,
     STATE_VARIABLE,
     UNIT,
     InputError,
+    need_at_least_zero,
     need_count,
 )
 
@@ -94,6 +95,10 @@ class Network(WithSettableWeights):
         device: torch.device | str | None,
     ) -> None:
         """Put the parts together; the generator draws what weights are still to be drawn."""
+        if config.residual and config.n_layers == 1:
+            raise InputError(
+                "residual connections lead from one layer to the next: give `n_layers` of at least 2"
+            )
         self._config = config
         self.engine = engines.need_engine(config.engine)
         self.training_record: dict[str, Any] = {}
@@ -139,7 +144,7 @@ class Network(WithSettableWeights):
     @property
     def rate_size(self) -> int:
         """Number of rates that the readout sees: those of both directions, where there are two."""
-        return self.hidden_size * self._n_directions
+        return self.hidden_size * self._config.n_directions
 
     @property
     def state_size(self) -> int:
@@ -182,10 +187,6 @@ class Network(WithSettableWeights):
         return self._config.seed
 
     @property
-    def _n_directions(self) -> int:
-        return 2 if self._config.bidirectional else 1
-
-    @property
     def config(self) -> NetworkConfig:
         """Everything that rebuilds the network but its trained weights.
 
@@ -213,9 +214,9 @@ class Network(WithSettableWeights):
     def state_labels(self) -> dict[str, np.ndarray]:
         """Labels of the state variables, each of shape (state_variable,): what each is, of which layer."""
         found = {"quantity": np.concatenate([layer.quantities for layer in self.layers])}
-        if len(self.layers) > self._n_directions:
+        if len(self.layers) > self._config.n_directions:
             sizes = [layer.state_size for layer in self.layers]
-            found["layer"] = np.repeat(np.arange(len(sizes)) // self._n_directions, sizes)
+            found["layer"] = np.repeat(np.arange(len(sizes)) // self._config.n_directions, sizes)
         return found
 
     def weights(self) -> dict[str, tuple[tuple[str, ...], Tensor]]:
@@ -228,7 +229,7 @@ class Network(WithSettableWeights):
         for k, layer in enumerate(self.layers):
             place = ""
             if len(self.layers) > 1:
-                number, backward = divmod(k, self._n_directions)
+                number, backward = divmod(k, self._config.n_directions)
                 place = f"layer_{number}_{'backward_' if backward else ''}"
             for name, dims, values in layer.weights():
                 found[place + name] = dims, values
@@ -335,7 +336,7 @@ class Network(WithSettableWeights):
     def rates(self, state: Tensor) -> Tensor:
         """Return what the readout sees of a state, shape (..., unit)."""
         rates = [layer.rates(own) for layer, own in zip(self.layers, self._states(state), strict=True)]
-        two = self._n_directions
+        two = self._config.n_directions
         levels = [torch.cat(rates[k : k + two], dim=-1) for k in range(0, len(rates), two)]
         return torch.stack(levels).sum(0) if self._config.residual else levels[-1]
 
@@ -444,7 +445,7 @@ class Network(WithSettableWeights):
         self, signal: Tensor, starts: tuple[Tensor, ...], running: Running, return_rates: bool
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Run layer after layer; the readout is taken along in the scan of the last one where it can be."""
-        two, residual = self._n_directions, self._config.residual
+        two, residual = self._config.n_directions, self._config.residual
         alone = two == 1 and self.attention is None and not residual
         states: list[Tensor | None] = []
         # What is heard of the layers so far, and what it would be if none of it were dropped.
@@ -671,8 +672,21 @@ class Network(WithSettableWeights):
         return f"{type(self).__name__}({', '.join(shown)})"
 
 
-@torch.no_grad()
-def set_values(parameter: Tensor, values: Tensor, name: str) -> None:
-    """Copy values into a parameter, refusing another shape."""
-    need_shape(values, parameter, name)
-    parameter.copy_(values)
+def checked_arguments(kind: type[NetworkConfig], arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what of a constructor's arguments its configuration holds, after what every family needs.
+
+    Raises
+    ------
+    InputError
+        For sizes, standard deviations, gains, an engine or a seed out of range.
+    """
+    given = {name: value for name, value in arguments.items() if name in kind.model_fields}
+    for name, least in (("input_size", 0), ("hidden_size", 1), ("output_size", 0)):
+        need_count(given[name], name, least=least)
+    for name in ("noise_std", "input_noise_std", "output_noise_std", "gain", "input_gain", "output_gain"):
+        if name in given:
+            need_at_least_zero(given[name], name)
+    engines.need_engine(given["engine"])
+    seeding.stream_sequence(given["seed"], seeding.INITIAL_WEIGHTS)
+    given["dtype"] = str(given["dtype"] or torch.get_default_dtype()).removeprefix("torch.")
+    return given

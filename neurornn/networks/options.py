@@ -186,10 +186,6 @@ def need_compatible(config: RateConfig, activation: Activation) -> None:
     for (one, other), sentence in REFUSALS.items():
         if one in on and other in on:
             raise InputError(sentence)
-    if config.residual and config.n_layers == 1:
-        raise InputError(
-            "residual connections lead from one layer to the next: give `n_layers` of at least 2"
-        )
     if config.plasticity is not None and config.tau is None:
         raise InputError("short-term plasticity runs in ms: give `tau` and `dt`")
     if config.trainable_tau and config.tau is None:

@@ -15,12 +15,12 @@ from neurornn import engine as engines
 from neurornn import seeding
 from neurornn.config import RateConfig
 from neurornn.networks.activations import Activation, get_activation
-from neurornn.networks.network import Network
+from neurornn.networks.network import Network, checked_arguments
 from neurornn.networks.options import need_compatible
 from neurornn.networks.rate_layer import RateLayer, need_step_within
 from neurornn.networks.running import Running
 from neurornn.networks.wiring import draw_connection, wire
-from neurornn.vocabulary import InputError, need_at_least_zero, need_choice, need_count, need_positive
+from neurornn.vocabulary import InputError, need_choice, need_positive
 
 Matrix = np.ndarray | Tensor | Sequence[Sequence[float]]
 """A matrix of numbers, (to, from)."""
@@ -245,11 +245,10 @@ class RateRNN(Network):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        given = {name: value for name, value in locals().items() if name in RateConfig.model_fields}
+        given = checked_arguments(RateConfig, locals())
         chosen = get_activation(activation)
-        dtype = torch.get_default_dtype() if dtype is None else dtype
-        given |= {"activation": chosen.name, "dtype": str(dtype).removeprefix("torch.")}
-        _need_core(given)
+        given["activation"] = chosen.name
+        need_choice(dynamics, "dynamics", engines.DYNAMICS)
         given["tau"], given["dt"], given["alpha"] = _need_leak(tau, dt, alpha, hidden_size)
         for name in ("input_areas", "output_areas"):
             given[name] = None if given[name] is None else list(given[name])
@@ -258,7 +257,7 @@ class RateRNN(Network):
         config = RateConfig.from_dict(given, source="RateRNN")
         need_compatible(config, chosen)
         self.activation_name = chosen.name
-        n_directions = 2 if config.bidirectional else 1
+        n_directions = config.n_directions
         wirings = [wire(config, k) for k in range(config.n_layers * n_directions)]
         self.wiring = wirings[0]
         stream = seeding.torch_stream(seed, seeding.INITIAL_WEIGHTS)
@@ -325,7 +324,9 @@ class RateRNN(Network):
     @property
     def unit_labels(self) -> dict[str, np.ndarray]:
         """Labels of the units that the readout sees: population, sign, area, direction, where there are."""
-        own = {name: np.tile(labels, self._n_directions) for name, labels in self.wiring.labels.items()}
+        own = {
+            name: np.tile(labels, self._config.n_directions) for name, labels in self.wiring.labels.items()
+        }
         return {**own, **super().unit_labels}
 
     def with_dt(self, dt: float) -> Self:
@@ -429,18 +430,6 @@ class RateRNN(Network):
     def _loop(self) -> Tensor | None:
         """Return the way from a rate through the readout and back, shape (unit, unit)."""
         return self.layers[0].feedback_weight @ self.output_weight if self._config.feedback else None
-
-
-def _need_core(given: Mapping[str, Any]) -> None:
-    """Check what every network is made of, in words of its own."""
-    need_count(given["input_size"], "input_size", least=0)
-    need_count(given["hidden_size"], "hidden_size")
-    need_count(given["output_size"], "output_size", least=0)
-    need_choice(given["dynamics"], "dynamics", engines.DYNAMICS)
-    for name in ("noise_std", "input_noise_std", "output_noise_std", "gain", "input_gain", "output_gain"):
-        need_at_least_zero(given[name], name)
-    engines.need_engine(given["engine"])
-    seeding.stream_sequence(given["seed"], seeding.INITIAL_WEIGHTS)
 
 
 def _need_leak(tau: Any, dt: Any, alpha: Any, n_units: int) -> tuple[Any, float | None, float | None]:
