@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import itertools
 import random
 
 import numpy as np
@@ -14,12 +15,20 @@ import torch
 from torch import Tensor
 
 from neurornn.networks import Network, build_network
-from neurornn.tasks import NO_CHOICE, TaskProtocol, Trials
+from neurornn.tasks import NO_CHOICE, Choice, EpochTask, Task, TaskProtocol, Trials
 from neurornn.vocabulary import TIME, TRIAL, InputError
+
+N_TO_COMPARE = 256
+"""Trials in which what two have in common is looked for."""
 
 
 def check_task(task: TaskProtocol, *, n_trials: int = 64) -> None:
     """Check that a task can be trained, recorded, scored and repeated.
+
+    Shapes and labels; the same generator gives the same trials to the bit, and no global one is touched; what
+    is asked can be told from the inputs so far; perfect outputs score 1 and silent ones no more than chance;
+    every condition appears, and a balanced batch holds each once; conditions and epochs rebuild the targets,
+    and epochs last as long as their parameters say, in ms at any dt.
 
     Parameters
     ----------
@@ -63,7 +72,15 @@ def check_task(task: TaskProtocol, *, n_trials: int = 64) -> None:
     _check_repeats(task, trials, name)
     _check_trials(task, trials, name)
     _check_scores(task, trials, name)
-    for label, constant in task.constant_inputs().items():
+    _check_answerable(task, name)
+    if isinstance(task, Task):
+        _check_factors(task, name)
+        _check_chance(task, name)
+    if isinstance(task, EpochTask):
+        _check_epochs(task, name)
+    constants = task.constant_inputs()
+    assert constants, f"{name}.constant_inputs must name at least one input"
+    for label, constant in constants.items():
         shape = np.shape(constant)
         assert shape == (task.n_inputs,), f"{name}: constant input {label!r} has shape {shape}"
         assert np.isfinite(constant).all(), f"{name}: constant input {label!r} is not finite"
@@ -76,7 +93,8 @@ def _check_repeats(task: TaskProtocol, trials: Trials, name: str) -> None:
         same = np.array_equal(getattr(trials, field), getattr(again, field))
         assert same, f"{name}: the same generator gave different {field}"
     for key, values in trials.conditions.items():
-        assert np.array_equal(values, again.conditions[key]), f"{name}: condition {key!r} does not repeat"
+        same = np.array_equal(values, again.conditions[key], equal_nan=values.dtype.kind == "f")
+        assert same, f"{name}: condition {key!r} does not repeat"
     differs = not np.array_equal(trials.inputs, other.inputs)
     assert differs, f"{name}: two generators gave the same trials: draw from rng"
     rebuilt = dataclasses.replace(task)  # type: ignore[type-var]
@@ -101,8 +119,10 @@ def _check_scores(task: TaskProtocol, trials: Trials, name: str) -> None:
     score = np.asarray(task.score(ideal, trials))
     assert score.shape == (trials.n_trials,), f"{name}.score must have shape (trial,), got {score.shape}"
     assert np.allclose(score, 1), f"{name}: a perfect network must score 1, got {score.min()}"
+    assert ((score >= 0) & (score <= 1)).all(), f"{name}: scores must lie between 0 and 1"
     poor = np.asarray(task.score(np.zeros_like(ideal), trials))
     assert np.isfinite(poor).all(), f"{name}: a silent network must have a finite score"
+    assert ((poor >= 0) & (poor <= 1)).all(), f"{name}: a silent network's scores must lie between 0 and 1"
     assert poor.mean() < 1, f"{name}: a silent network must not score 1"
     if hasattr(task, "choose"):
         choice = np.asarray(task.choose(ideal, trials))
@@ -111,6 +131,87 @@ def _check_scores(task: TaskProtocol, trials: Trials, name: str) -> None:
     if hasattr(task, "ideal_choices"):
         chosen = np.asarray(task.ideal_choices(trials))
         assert chosen.shape == (trials.n_trials,), f"{name}.ideal_choices must have shape (trial,)"
+
+
+def _check_answerable(task: TaskProtocol, name: str) -> None:
+    """Check that what is asked can be told from the inputs so far, noise and random answers aside."""
+    names = {field.name for field in dataclasses.fields(task)}  # type: ignore[arg-type]
+    if "noise_std" not in names:
+        return
+    trials = dataclasses.replace(task, noise_std=0.0).draw(N_TO_COMPARE, np.random.default_rng(2))  # type: ignore[type-var]
+    asked = trials.mask.reshape(*trials.valid.shape, -1) > 0
+    targets = trials.targets.reshape(*trials.valid.shape, -1)
+    if task.loss == "cross_entropy":
+        # Which answer is right may be drawn, as at zero evidence; when to answer may not.
+        targets = targets != 0
+    targets = np.where(asked, targets, 0)
+    seen = np.zeros(trials.n_trials, dtype=int)
+    for step in range(trials.n_steps):
+        so_far = np.column_stack([seen, trials.valid[:, step], trials.inputs[:, step]])
+        seen = np.unique(so_far, axis=0, return_inverse=True)[1].ravel()
+        order = np.argsort(seen, kind="stable")
+        alike = (np.diff(seen[order]) == 0) & (asked[order[1:], step] == asked[order[:-1], step]).all(axis=-1)
+        gap = np.abs(np.diff(targets[order, step].astype(float), axis=0)).max(axis=-1)
+        assert not (alike & (gap > 1e-5)).any(), (
+            f"{name}: at step {step} two trials have shown the same inputs and ask for different outputs: "
+            "show what the answer depends on, and a cue where the network must act"
+        )
+
+
+def _check_factors(task: Task, name: str) -> None:
+    factors = task.factors()
+    if not factors:
+        return
+    levels = {factor: own.levels() for factor, own in factors.items()}
+    balanced = task.factorial()
+    expected = list(itertools.product(*levels.values()))
+    assert balanced.n_trials == len(expected), (
+        f"{name}.factorial gave {balanced.n_trials} trials for {len(expected)} conditions"
+    )
+    for k, factor in enumerate(levels):
+        assert factor in balanced.conditions, f"{name}: the factor {factor!r} is missing among the conditions"
+        values = balanced.conditions[factor].tolist()
+        assert values == [combination[k] for combination in expected], (
+            f"{name}.factorial shows other levels of {factor!r} than it has"
+        )
+    # Enough trials to miss a level with a chance below 1e-9, were its factor drawn by itself.
+    n_trials = int(25 * max(len(own) for own in levels.values()))
+    drawn = task.draw(n_trials, np.random.default_rng(3)).conditions
+    for factor, own in factors.items():
+        if isinstance(own, Choice) and factor in drawn:
+            missing = set(own.levels()) - set(drawn[factor].tolist())
+            assert not missing, f"{name}: {factor!r} never takes {missing} in {n_trials} trials"
+
+
+def _check_chance(task: Task, name: str) -> None:
+    trials = task.draw(N_TO_COMPARE, np.random.default_rng(4))
+    silent = np.asarray(task.score(np.zeros_like(trials.ideal_outputs()), trials))
+    # Three standard errors of a mean of scores in [0, 1].
+    slack = 3 * float(silent.std()) / np.sqrt(len(silent)) + 1e-9
+    assert silent.mean() <= task.chance_score + slack, (
+        f"{name}: a silent network scores {silent.mean():.3f}, above chance_score = {task.chance_score:.3f}"
+    )
+
+
+def _check_epochs(task: EpochTask, name: str) -> None:
+    trials = task.draw(32, np.random.default_rng(5))
+    again = task.ask(trials.conditions, trials.timeline)
+    shown = np.where(
+        trials.valid if trials.targets.ndim == 2 else trials.valid[..., None], again - trials.targets, 0
+    )
+    assert np.abs(shown).max() < 1e-6, f"{name}: conditions and epochs do not rebuild the targets"
+    assert set(task.epoch_order) == set(trials.epochs), f"{name}: its epochs are {tuple(trials.epochs)}"
+    for epoch in task.epoch_order:
+        field = task.duration_field(epoch)
+        if field is None:
+            continue
+        asked = 7.0 * task.dt
+        for dt in (task.dt, task.dt / 2):
+            changed = dataclasses.replace(task, **{field: asked, "dt": dt}).draw(4, np.random.default_rng(6))  # type: ignore[type-var]
+            lasted = changed.timeline.length(epoch) * dt
+            assert (lasted == asked).all(), (
+                f"{name}: {field!r} = {asked} ms at dt = {dt} ms gave an epoch {epoch!r} of {lasted.tolist()}"
+            )
 
 
 def check_network(network: Network, *, n_trials: int = 3, n_steps: int = 7) -> None:

@@ -164,8 +164,9 @@ def need_finite(array: np.ndarray, name: str) -> None:
     array = np.asarray(array)
     if array.dtype.kind not in "fc" or array.size == 0:
         return
-    bad = ~np.isfinite(array)
-    if bad.any():
+    finite = np.isfinite(array)
+    if not finite.all():
+        bad = ~finite
         place = tuple(int(k) for k in np.argwhere(bad)[0])
         raise InputError(
             f"`{name}` must be finite, got {array[place]} at index {place} ({int(bad.sum())} of "

@@ -8,7 +8,7 @@ import torch
 
 from neurornn import InputError, RateRNN, register_activation
 from neurornn.networks import ACTIVATIONS
-from neurornn.tasks import Task, Trials
+from neurornn.tasks import PerceptualDecisionMaking, Task, Trials, Uniform
 from neurornn.testing import check_network, check_task
 
 
@@ -79,6 +79,101 @@ def test_a_fault_in_draw_is_found(echo_class, fault, sentence):
 
     with pytest.raises((AssertionError, InputError), match=sentence):
         check_task(Faulty())
+
+
+class Hidden(PerceptualDecisionMaking):
+    """Answers after a delay of any length that no input ends."""
+
+    def show(self, conditions, timeline, rng):
+        inputs = super().show(conditions, timeline, rng)
+        inputs[..., 0] = 1
+        return inputs
+
+
+class Secretive(PerceptualDecisionMaking):
+    """Asks for something that its conditions do not tell."""
+
+    def make(self, n_trials, conditions, rng):
+        trials = super().make(n_trials, conditions, rng)
+        trials.targets[trials.targets > 0] = rng.integers(1, 3)
+        return trials
+
+
+class Unrepeatable(PerceptualDecisionMaking):
+    """Its conditions do not tell what it asks for."""
+
+    def ask(self, conditions, timeline):
+        asked = super().ask(conditions, timeline)
+        asked[np.random.default_rng().random(len(asked)) < 0.5] = 0
+        return asked
+
+
+class Deaf(PerceptualDecisionMaking):
+    """Its stimulus lasts as long as it likes."""
+
+    def durations(self, conditions):
+        return {**super().durations(conditions), "stimulus": 500.0}
+
+
+class Lopsided(PerceptualDecisionMaking):
+    """A side that a balanced batch leaves out."""
+
+    def factorial(self, rng=None, *, n_repeats=1):
+        return super().factorial(rng, n_repeats=n_repeats).select(np.arange(9))
+
+
+class Unlabelled(PerceptualDecisionMaking):
+    """A factor that is no condition."""
+
+    def complete(self, n_trials, conditions, rng):
+        completed = super().complete(n_trials, conditions, rng)
+        del completed["coherence"]
+        return completed
+
+
+class OneSided(PerceptualDecisionMaking):
+    """A level that is never drawn."""
+
+    def draw(self, n_trials, rng):
+        trials = super().draw(4 * n_trials, rng)
+        return trials.select(np.flatnonzero(trials.conditions["coherence"] > 0)[:n_trials])
+
+
+class Generous(PerceptualDecisionMaking):
+    """Gives a silent network more than chance."""
+
+    def score(self, outputs, trials):
+        return np.maximum(super().score(outputs, trials), 0.9)
+
+
+class BeyondOne(PerceptualDecisionMaking):
+    def score(self, outputs, trials):
+        return 3 * super().score(outputs, trials) - 2
+
+
+class NoConstants(PerceptualDecisionMaking):
+    def constant_inputs(self):
+        return {}
+
+
+@pytest.mark.parametrize(
+    ("kind", "sentence"),
+    [
+        (Hidden, "two trials have shown the same inputs and ask for different outputs"),
+        (Secretive, "a perfect network must score 1|conditions and epochs do not rebuild the targets"),
+        (Unrepeatable, "the same generator gave different targets"),
+        (Deaf, r"'stimulus' = 700.0 ms at dt = 100.0 ms gave an epoch 'stimulus' of \[500.0, 500.0"),
+        (Lopsided, r"factorial gave 9 trials for 10 conditions"),
+        (Unlabelled, "the factor 'coherence' is missing among the conditions"),
+        (OneSided, r"'coherence' never takes \{0.0\} in"),
+        (Generous, r"a silent network scores 0.9\d\d, above chance_score = 0.500"),
+        (BeyondOne, "a silent network's scores must lie between 0 and 1"),
+        (NoConstants, "constant_inputs must name at least one input"),
+    ],
+)
+def test_a_fault_in_a_task_of_epochs_is_found(kind, sentence):
+    with pytest.raises((AssertionError, KeyError), match=sentence):
+        check_task(kind(delay=Uniform(0, 900) if kind is Hidden else 0.0))
 
 
 def fixed(self, n_trials, rng):

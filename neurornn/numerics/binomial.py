@@ -13,6 +13,19 @@ import numpy.typing as npt
 from neurornn.vocabulary import InputError
 
 
+def normal_cdf(z: np.ndarray) -> np.ndarray:
+    """Return the standard normal's probability of a value up to each z.
+
+    Examples
+    --------
+    >>> normal_cdf(np.array([0.0, np.inf])).tolist()
+    [0.5, 1.0]
+    """
+    from scipy.special import ndtr
+
+    return ndtr(np.asarray(z, float))
+
+
 def normal_quantile(confidence: float) -> float:
     """Return how many standard deviations each side of its mean a normal variable spends a share of its time.
 

@@ -1,19 +1,14 @@
-"""Trials, and what a task must offer to be trained, recorded and scored.
-
-A task is a frozen dataclass, so that its ``repr`` is its record. It draws batches of trials as labelled
-numpy arrays, axis order (trial, time, channel), and says how outputs are scored.
-"""
+"""A batch of trials: checked, labelled numpy arrays, axis order (trial, time, channel)."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import xarray as xr
 
+from neurornn.tasks.timeline import Timeline
 from neurornn.vocabulary import (
     COMPONENT,
     CONDITION,
@@ -29,6 +24,9 @@ from neurornn.vocabulary import (
     need_finite,
     need_positive,
 )
+
+if TYPE_CHECKING:
+    from neurornn.tasks.task import TaskProtocol
 
 Loss = Literal["mse", "cross_entropy"]
 LOSSES = ("mse", "cross_entropy")
@@ -52,144 +50,6 @@ TAKEN_NAMES = {
 """What a condition cannot be called, because a recording has a dimension or variable of that name."""
 IDEAL_LOGIT = 10.0
 """How far a perfect network's logit for the right class stands above the others."""
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """Network and training that reach a task's criterion.
-
-    Attributes
-    ----------
-    network : mapping
-        Keyword arguments of the network, without the sizes that the task sets.
-    training : mapping
-        Keyword arguments of `neurornn.train`.
-    criterion : float
-        Mean score on held-out trials that the recipe reaches.
-    """
-
-    network: Mapping[str, Any] = field(default_factory=dict)
-    training: Mapping[str, Any] = field(default_factory=dict)
-    criterion: float = 0.0
-
-
-@runtime_checkable
-class TaskProtocol(Protocol):
-    """What the package asks of a task; inheriting from `Task` supplies most of it."""
-
-    @property
-    def n_inputs(self) -> int: ...  # noqa: D102
-    @property
-    def n_outputs(self) -> int: ...  # noqa: D102
-    @property
-    def dt(self) -> float: ...  # noqa: D102
-    @property
-    def loss(self) -> str: ...  # noqa: D102
-    @property
-    def input_labels(self) -> tuple[str, ...]: ...  # noqa: D102
-    @property
-    def output_labels(self) -> tuple[str, ...]: ...  # noqa: D102
-    @property
-    def recipe(self) -> Recipe: ...  # noqa: D102
-    def draw(self, n_trials: int, rng: np.random.Generator) -> Trials: ...  # noqa: D102
-    def score(self, outputs: np.ndarray, trials: Trials) -> np.ndarray: ...  # noqa: D102
-    def constant_inputs(self) -> dict[str, np.ndarray]: ...  # noqa: D102
-
-
-class Task:
-    """Base of the package's tasks and of those written in a notebook.
-
-    A subclass is a frozen dataclass with fields ``dt`` (ms) and its own parameters, the two sizes, `draw`
-    and `score`; everything else has a default.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from dataclasses import dataclass
-    >>> @dataclass(frozen=True)
-    ... class Echo(Task):
-    ...     dt: float = 20.0
-    ...     n_inputs = 1
-    ...     n_outputs = 1
-    ...
-    ...     def draw(self, n_trials, rng):
-    ...         inputs = rng.standard_normal((n_trials, 30, 1))
-    ...         targets = np.roll(inputs, 1, axis=1)
-    ...         mask = np.ones_like(targets)
-    ...         mask[:, 0] = 0
-    ...         return Trials(self, inputs, targets, mask)
-    ...
-    ...     def score(self, outputs, trials):
-    ...         return (np.sign(outputs) == np.sign(trials.targets))[:, 1:].mean(axis=(1, 2))
-    >>> Echo().draw(8, np.random.default_rng(0)).inputs.shape
-    (8, 30, 1)
-    """
-
-    n_inputs: int
-    n_outputs: int
-    dt: float
-    loss: ClassVar[Loss] = "mse"
-    average_by: ClassVar[tuple[str, ...]] = ()
-    """Conditions by which a report averages the units' rates."""
-    accuracy_by: ClassVar[tuple[str, ...]] = ()
-    """Conditions by which a report splits the score."""
-    psychometric_stimulus: ClassVar[str | None] = None
-    """Condition with the signed stimulus of a psychometric curve, above 0 where choice 2 is right."""
-
-    @property
-    def input_labels(self) -> tuple[str, ...]:
-        """Names of the input channels."""
-        return tuple(f"input_{k}" for k in range(self.n_inputs))
-
-    @property
-    def output_labels(self) -> tuple[str, ...]:
-        """Names of the output channels."""
-        return tuple(f"output_{k}" for k in range(self.n_outputs))
-
-    @property
-    def recipe(self) -> Recipe:
-        """Network and training that reach the task's criterion."""
-        return Recipe()
-
-    def draw(self, n_trials: int, rng: np.random.Generator) -> Trials:
-        """Draw a batch of trials."""
-        raise NotImplementedError(f"{type(self).__name__} must define draw(n_trials, rng) -> Trials")
-
-    def score(self, outputs: np.ndarray, trials: Trials) -> np.ndarray:
-        """Return one score per trial, 1 for a perfect one."""
-        raise NotImplementedError(f"{type(self).__name__} must define score(outputs, trials) -> (trial,)")
-
-    def constant_inputs(self) -> dict[str, np.ndarray]:
-        """Return the inputs under which fixed points mean something; by default all channels at zero."""
-        return {"zero input": np.zeros(self.n_inputs)}
-
-    def steps(self, duration: float) -> int:
-        """Return how many whole steps fit into a duration in ms.
-
-        A duration that is no multiple of dt is floored; a hair's breadth (1e-9 steps) is forgiven, because
-        300 ms / 0.1 ms is 2999.9999... in floating point.
-        """
-        return int(np.floor(duration / self.dt + 1e-9))
-
-
-def describe(task: TaskProtocol) -> dict[str, Any]:
-    """Return a task's record in plain values: its class, its ``repr`` and the fields of its dataclass."""
-    fields: tuple[dataclasses.Field[Any], ...] = ()
-    if dataclasses.is_dataclass(task):
-        fields = dataclasses.fields(task)
-    parameters = {entry.name: _plain(getattr(task, entry.name)) for entry in fields}
-    return {"class": type(task).__name__, "repr": repr(task), "parameters": parameters}
-
-
-def _plain(value: Any) -> Any:
-    """Return a value as JSON and TOML can hold it; what they cannot becomes its ``repr``."""
-    if isinstance(value, np.ndarray | np.generic):
-        return value.tolist()
-    if isinstance(value, list | tuple):
-        return [_plain(entry) for entry in value]
-    if isinstance(value, dict):
-        return {str(key): _plain(entry) for key, entry in value.items()}
-    return value if isinstance(value, str | int | float) else repr(value)
 
 
 @dataclass(frozen=True, eq=False)
@@ -272,10 +132,10 @@ class Trials:
                 raise InputError(
                     f"condition {name!r} must have shape (trial,) = {expected[:1]}, got {values.shape}"
                 )
-        for name, edges in self.epochs.items():
-            _need_epoch(name, edges, *expected[:2])
+        _need_epochs(self.epochs, *expected[:2])
         # A padded step exists in no trial, so that it can carry no loss either.
-        mask = mask * (valid if classes else valid[:, :, None])
+        if not valid.all():
+            mask = mask * (valid if classes else valid[:, :, None])
         for name, array in (("inputs", inputs), ("targets", targets), ("mask", mask), ("valid", valid)):
             object.__setattr__(self, name, array)
         object.__setattr__(self, "conditions", conditions)
@@ -302,6 +162,43 @@ class Trials:
         start, stop = (np.broadcast_to(np.asarray(edge), (self.n_trials,)) for edge in self.epochs[name])
         step = np.arange(self.n_steps)
         return (step >= start[:, None]) & (step < stop[:, None]) & self.valid
+
+    @property
+    def timeline(self) -> Timeline:
+        """Where the epochs lie, as steps of each trial."""
+        return Timeline.of_epochs(self.epochs, self.n_trials, self.n_steps)
+
+    def select(self, trials: np.ndarray) -> Trials:
+        """Return some of the trials, by their positions or by a truth value for each.
+
+        Parameters
+        ----------
+        trials : ndarray of int or bool
+
+        Returns
+        -------
+        Trials
+            As long as before, whatever the longest of them is.
+
+        Examples
+        --------
+        >>> from neurornn.tasks import FlipFlop
+        >>> FlipFlop().draw(8, np.random.default_rng(0)).select(np.arange(3)).n_trials
+        3
+        """
+        edges = {
+            name: tuple(edge if np.ndim(edge) == 0 else np.asarray(edge)[trials] for edge in both)
+            for name, both in self.epochs.items()
+        }
+        return Trials(
+            self.task,
+            self.inputs[trials],
+            self.targets[trials],
+            self.mask[trials],
+            self.valid[trials],
+            {name: values[trials] for name, values in self.conditions.items()},
+            edges,
+        )
 
     def ideal_outputs(self) -> np.ndarray:
         """Return what a perfect network puts out, shape (trial, time, output_channel).
@@ -358,19 +255,25 @@ class Trials:
         return coords
 
 
-def _need_epoch(name: str, edges: Any, n_trials: int, n_steps: int) -> None:
+def _need_epochs(epochs: dict[str, tuple[Any, Any]], n_trials: int, n_steps: int) -> None:
     """Refuse an epoch that is no half-open range of steps within the trials."""
-    sides = [np.asarray(edge) for edge in edges] if isinstance(edges, tuple | list) else []
-    whole = all(side.dtype.kind in "iu" and side.shape in ((), (n_trials,)) for side in sides)
-    if len(sides) != 2 or not whole:
+    edges = np.empty((len(epochs), 2, n_trials), int)
+    for place, (name, own) in enumerate(epochs.items()):
+        sides = [np.asarray(edge) for edge in own] if isinstance(own, tuple | list) else []
+        whole = all(side.dtype.kind in "iu" and side.shape in ((), (n_trials,)) for side in sides)
+        if len(sides) != 2 or not whole:
+            raise InputError(
+                f"epoch {name!r} must be (start, stop) in steps, whole numbers or arrays (trial,) of them, "
+                f"got {own!r}"
+            )
+        edges[place, 0], edges[place, 1] = sides
+    start, stop = edges[:, 0], edges[:, 1]
+    outside = ((start < 0) | (start > stop) | (stop > n_steps)).any(axis=1)
+    if outside.any():
+        name = list(epochs)[int(outside.argmax())]
         raise InputError(
-            f"epoch {name!r} must be (start, stop) in steps, whole numbers or arrays (trial,) of them, "
-            f"got {edges!r}"
-        )
-    start, stop = sides
-    if (start < 0).any() or (start > stop).any() or (stop > n_steps).any():
-        raise InputError(
-            f"epoch {name!r} must lie within the {n_steps} steps and end after it begins, got {edges!r}"
+            f"epoch {name!r} must lie within the {n_steps} steps and end after it begins, "
+            f"got {epochs[name]!r}"
         )
 
 

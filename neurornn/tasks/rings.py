@@ -1,0 +1,345 @@
+"""Angles on rings of units: how they are drawn, shown, asked for, read and scored.
+
+What the 20-task set and every task with a continuous direction share.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from neurornn.tasks.distributions import Distribution
+from neurornn.tasks.epoch_task import EpochTask
+from neurornn.tasks.timeline import Timeline
+from neurornn.tasks.trials import Trials
+from neurornn.vocabulary import need_count
+
+TURN = 2 * math.pi
+"""A whole turn in radians."""
+PEAK = 0.8
+"""Height of a bump above its ring's rest, and the fixation output while nothing is to be done."""
+REST = 0.05
+"""Output of every unit that has nothing to say."""
+WIDTH = math.pi / 8
+"""Standard deviation of a bump in radians."""
+START_GRACE = RESPONSE_GRACE = 100.0
+"""Time in ms after the trial's and the response's beginning in which nothing is asked."""
+RESPONSE_WEIGHT = 25.0
+"""Weight of the response's squared error; 5 before squaring in the paper."""
+FIXATION_WEIGHT = 4.0
+"""Weight of the fixation output's squared error beside a ring unit's; 2 before squaring in the paper."""
+TOLERANCE = 0.2 * math.pi
+"""Largest angular error in radians of a right response."""
+N_SECTORS = 8
+"""Into how many sectors directions are sorted where trials are averaged by them."""
+
+
+@dataclass(frozen=True)
+class Direction(Distribution):
+    """Any direction, in radians from 0 to 2 pi.
+
+    Parameters
+    ----------
+    n_levels : int
+        How many evenly spaced directions, from 0 on, stand for all in a balanced batch.
+
+    Examples
+    --------
+    >>> Direction(4).levels() == (0.0, np.pi / 2, np.pi, 3 * np.pi / 2)
+    True
+    """
+
+    n_levels: int = 8
+
+    def draw(self, n_trials: int, rng: np.random.Generator) -> np.ndarray:
+        """Return one direction per trial, shape (trial,)."""
+        return rng.uniform(0, TURN, n_trials)
+
+    def levels(self) -> tuple[Any, ...]:
+        """Return evenly spaced directions."""
+        return tuple(TURN * k / self.n_levels for k in range(self.n_levels))
+
+    def bounds(self) -> tuple[float, float]:
+        """Return the ends of the range."""
+        return 0.0, TURN
+
+
+@dataclass(frozen=True)
+class Separation(Distribution):
+    """The angle from one direction to another, in radians from 0 to 2 pi; either way round is as likely.
+
+    Parameters
+    ----------
+    nearest : float
+        Smallest angle between two different directions, either way round.
+    share_of_matches : float
+        How often the two are the same.
+
+    Examples
+    --------
+    >>> drawn = Separation(np.pi / 2).draw(1000, np.random.default_rng(0))
+    >>> bool(drawn.min() >= np.pi / 2), bool(drawn.max() < 3 * np.pi / 2)
+    (True, True)
+    >>> Separation(np.pi / 9, share_of_matches=0.5).levels() == (0.0, np.pi)
+    True
+    """
+
+    nearest: float
+    share_of_matches: float = 0.0
+
+    def draw(self, n_trials: int, rng: np.random.Generator) -> np.ndarray:
+        """Return one angle per trial, shape (trial,)."""
+        angle = rng.uniform(self.nearest, TURN - self.nearest, n_trials)
+        if self.share_of_matches:
+            angle[rng.random(n_trials) < self.share_of_matches] = 0
+        return angle
+
+    def levels(self) -> tuple[Any, ...]:
+        """Return opposite directions, and the same one where that can be."""
+        return (0.0, math.pi) if self.share_of_matches else (math.pi,)
+
+    def bounds(self) -> tuple[float, float]:
+        """Return the least and the greatest angle."""
+        return (0.0 if self.share_of_matches else self.nearest), TURN - self.nearest
+
+
+@dataclass(frozen=True)
+class Shared(Distribution):
+    """One value for all trials of a batch, drawn from another distribution.
+
+    Parameters
+    ----------
+    of : Distribution
+
+    Examples
+    --------
+    >>> from neurornn.tasks import Choice
+    >>> len(set(Shared(Choice(1, 2)).draw(50, np.random.default_rng(0)).tolist()))
+    1
+    """
+
+    of: Distribution
+
+    def draw(self, n_trials: int, rng: np.random.Generator) -> np.ndarray:
+        """Return the same value for each trial, shape (trial,)."""
+        return np.repeat(self.of.draw(1, rng), n_trials)
+
+    def levels(self) -> tuple[Any, ...]:
+        """Return the values that stand for all in a balanced batch, which holds each."""
+        return self.of.levels()
+
+    def bounds(self) -> tuple[float, float]:
+        """Return the least and the greatest value."""
+        return self.of.bounds()
+
+
+def angular_distance(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Return how far two directions are apart, in radians from 0 to pi.
+
+    Examples
+    --------
+    >>> round(float(angular_distance(np.array(0.1), np.array(2 * np.pi - 0.1))), 6)
+    0.2
+    """
+    return np.abs((np.asarray(one) - other + math.pi) % TURN - math.pi)
+
+
+def sector(directions: np.ndarray) -> np.ndarray:
+    """Return in which of eight sectors directions lie; sector k is centred on k pi / 4.
+
+    Examples
+    --------
+    >>> sector(np.array([0.1, np.pi / 2, 2 * np.pi - 0.1])).tolist()
+    [0, 2, 0]
+    """
+    return np.rint(np.asarray(directions) * N_SECTORS / TURN).astype(int) % N_SECTORS
+
+
+def preferred_directions(n_units: int) -> np.ndarray:
+    """Return the directions that a ring's units stand for, in radians from 0 on, shape (unit,)."""
+    return TURN * np.arange(n_units) / n_units
+
+
+def bump(directions: np.ndarray, n_units: int) -> np.ndarray:
+    """Return a ring's activity for a direction: a Gaussian of standard deviation pi / 8 and peak .8.
+
+    Parameters
+    ----------
+    directions : ndarray
+        In radians.
+    n_units : int
+        Units of the ring; two stand for cosine and sine, as a bump over two units could not tell a direction
+        from its mirror image.
+
+    Returns
+    -------
+    ndarray, shape (*directions.shape, n_units)
+
+    Examples
+    --------
+    >>> bump(np.array([0.0]), 4).round(4).tolist()
+    [[0.8, 0.0003, 0.0, 0.0003]]
+    """
+    directions = np.asarray(directions)[..., None]
+    if n_units == 2:
+        return np.concatenate([np.cos(directions), np.sin(directions)], axis=-1)
+    distance = angular_distance(directions, preferred_directions(n_units))
+    return PEAK * np.exp(-0.5 * (distance / WIDTH) ** 2)
+
+
+def read_direction(activity: np.ndarray) -> np.ndarray:
+    """Return the direction of the population vector, in radians from 0 to 2 pi.
+
+    Parameters
+    ----------
+    activity : ndarray, shape (..., unit)
+        Activity of a ring; of two units, cosine and sine.
+
+    Returns
+    -------
+    ndarray, shape (...)
+
+    Examples
+    --------
+    >>> round(float(read_direction(bump(np.array(2.0), 32))), 6)
+    2.0
+    """
+    if activity.shape[-1] == 2:
+        return np.arctan2(activity[..., 1], activity[..., 0]) % TURN
+    preferred = preferred_directions(activity.shape[-1])
+    return np.arctan2(activity @ np.sin(preferred), activity @ np.cos(preferred)) % TURN
+
+
+class RingTask(EpochTask):
+    """A task answered by a direction: hold fixation, then let a ring of outputs point there.
+
+    Inputs are the fixation cue and one or more rings; outputs the fixation and one ring. Trials have an epoch
+    ``response`` and the conditions ``respond`` (whether one must) and ``target_direction`` (where to). A
+    subclass has a field ``n_ring`` and defines `show`; `ask`, `weigh` and `score` are those of Yang et al.
+    2019.
+    """
+
+    n_ring: int = 32
+    """Units of each ring."""
+    n_input_rings: ClassVar[int] = 1
+    """Rings of inputs: places or modalities."""
+    cue_ends: ClassVar[bool] = True
+    """Whether the fixation cue goes off when the response is due, or stays on to the end."""
+    chance_score = TOLERANCE / math.pi
+    average_by: ClassVar[tuple[str, ...]] = ("target_direction",)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        need_count(self.n_ring, "n_ring", least=2)
+
+    @property
+    def n_inputs(self) -> int:  # type: ignore[override]
+        """Number of input channels: the fixation cue and the rings."""
+        return 1 + self.n_input_rings * self.n_ring
+
+    @property
+    def n_outputs(self) -> int:  # type: ignore[override]
+        """Number of output channels: fixation and one ring."""
+        return 1 + self.n_ring
+
+    @property
+    def input_labels(self) -> tuple[str, ...]:
+        """Names of the input channels."""
+        if self.n_input_rings == 1:
+            return ("fixation", *(f"ring_{k}" for k in range(self.n_ring)))
+        rings = range(1, self.n_input_rings + 1)
+        return ("fixation", *(f"ring_{ring}_{k}" for ring in rings for k in range(self.n_ring)))
+
+    @property
+    def output_labels(self) -> tuple[str, ...]:
+        """Names of the output channels."""
+        return ("fixation", *(f"ring_{k}" for k in range(self.n_ring)))
+
+    def fixating(self, timeline: Timeline) -> np.ndarray:
+        """Return inputs at zero but for the fixation cue, which is 1 until the response, or the end."""
+        inputs = self.blank(timeline)
+        inputs[..., 0] = timeline.before("response") if self.cue_ends else timeline.valid
+        return inputs
+
+    def add_direction(
+        self,
+        inputs: np.ndarray,
+        directions: np.ndarray,
+        during: np.ndarray,
+        *,
+        strength: np.ndarray | float = 1.0,
+        ring: np.ndarray | int = 0,
+    ) -> None:
+        """Add a bump to a ring of inputs, in place.
+
+        Parameters
+        ----------
+        inputs : ndarray, shape (trial, time, input_channel)
+        directions : ndarray, shape (trial,)
+            In radians.
+        during : ndarray of bool, shape (trial, time)
+            Steps in which it is shown.
+        strength : float or ndarray, shape (trial,)
+            Factor on the bump.
+        ring : int or ndarray of int, shape (trial,)
+            Which ring, from 0.
+        """
+        somewhere = np.flatnonzero(during.any(axis=0))
+        if somewhere.size == 0:
+            return
+        # Only where something is shown in some trial: most of a trial is silent.
+        extent = slice(somewhere[0], somewhere[-1] + 1)
+        shown = during[:, extent, None]
+        height = (np.asarray(strength)[..., None] * bump(directions, self.n_ring)).astype(np.float32)
+        for place in range(self.n_input_rings):
+            here = np.broadcast_to(np.asarray(ring) == place, directions.shape)
+            if here.any():
+                channels = slice(1 + place * self.n_ring, 1 + (place + 1) * self.n_ring)
+                own = (height if here.all() else height * here[:, None])[:, None, :]
+                inputs[:, extent, channels] += own if shown.all() else own * shown
+
+    def ask(self, conditions: Mapping[str, np.ndarray], timeline: Timeline) -> np.ndarray:
+        """Return fixation until the response and, where one must respond, a bump from then on."""
+        answering = timeline.since("response") & conditions["respond"][:, None]
+        # Cosine and sine know no rest above zero; the fixation output is the same for either ring.
+        rest = np.float32(0 if self.n_ring == 2 else REST)
+        targets = np.full((*answering.shape, self.n_outputs), rest)
+        targets[..., 0] = np.where(answering, rest, np.float32(PEAK))
+        # Only from the first answer of the batch on: before that all rings rest.
+        begin = int(timeline.start["response"].min())
+        answer = bump(conditions["target_direction"], self.n_ring).astype(np.float32)
+        targets[:, begin:, 1:] += answer[:, None, :] * answering[:, begin:, None]
+        return targets
+
+    def weigh(self, conditions: Mapping[str, np.ndarray], timeline: Timeline) -> np.ndarray:
+        """Return 0 in the first 100 ms, 1 until the response, 0 for 100 ms, then 25; fixation times 4."""
+        since = timeline.steps_since("response")
+        weight = np.where(since < 0, np.float32(1), np.float32(RESPONSE_WEIGHT))
+        weight[(since >= 0) & (since < self.steps(RESPONSE_GRACE))] = 0
+        weight[:, : self.steps(START_GRACE)] = 0
+        mask = np.repeat(weight[..., None], self.n_outputs, axis=2)
+        mask[..., 0] *= FIXATION_WEIGHT
+        return mask
+
+    def response_direction(self, outputs: np.ndarray, trials: Trials) -> np.ndarray:
+        """Return where outputs point at the last step, in radians, shape (trial,); NaN for fixation."""
+        last = trials.valid.sum(axis=1) - 1
+        final = outputs[np.arange(trials.n_trials), last]
+        return np.where(final[:, 0] > 0.5, np.nan, read_direction(final[:, 1:]))
+
+    def score(self, outputs: np.ndarray, trials: Trials) -> np.ndarray:
+        """Return 1 for each trial that ends in fixation, or within .2 pi of the target, as is right."""
+        response = self.response_direction(outputs, trials)
+        error = angular_distance(response, trials.conditions["target_direction"])
+        right = np.where(trials.conditions["respond"], error < TOLERANCE, np.isnan(response))
+        return right.astype(float)
+
+    def constant_inputs(self) -> dict[str, np.ndarray]:
+        """Return the fixation cue alone: what is seen in a delay."""
+        delay = np.zeros(self.n_inputs)
+        delay[0] = 1
+        return {"fixation cue": delay}
