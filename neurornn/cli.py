@@ -6,7 +6,9 @@ Exit status 0; 2 for a user's mistake, told in one sentence; 1 for a failure.
 from __future__ import annotations
 
 import inspect
+import shutil
 import sys
+import textwrap
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,9 +18,10 @@ from typing import Annotated, Any
 import cyclopts
 from cyclopts import Parameter
 
-from neurornn import pipeline, storage
+from neurornn import files, pipeline, storage
 from neurornn.config import RunConfig, merge, read_toml
 from neurornn.tasks import TASKS, get
+from neurornn.tasks.listing import families, summary
 from neurornn.training import RunDirectory
 from neurornn.vocabulary import VERSION, InputError, RunFailure, unknown_name
 
@@ -107,16 +110,59 @@ RunFolder = Annotated[Path, Parameter(help="Folder of a run.")]
 
 
 @app.command
-def tasks(name: Annotated[str | None, Parameter(help="A task; leave it out for the list.")] = None) -> None:
-    """List the tasks, or show one task's data sheet."""
+def tasks(
+    name: Annotated[str | None, Parameter(help="A task; leave it out for the list.")] = None,
+    /,
+    *,
+    out: Annotated[
+        Path | None, Parameter(help="PNG file of the figure; NAME.png in the working folder by default.")
+    ] = None,
+    figure: Annotated[bool, Parameter(help="Whether to draw example trials.")] = True,
+) -> None:
+    """List the tasks; or show one task's data sheet, and write a figure of example trials."""
     if name is None:
-        width = max(map(len, TASKS))
-        for own, kind in TASKS.items():
-            print(f"{own:<{width}}  {(kind.__doc__ or '').splitlines()[0]}")
+        if out is not None:
+            raise InputError(f"`--out` = {str(out)!r} is for the figure of one task: name the task too")
+        _list_tasks()
         return
     if name not in TASKS:
         unknown_name("task", name, TASKS)
+    if figure:
+        # Before anything is printed, so that a file that cannot be written is all that is told of.
+        path = Path(f"{name}.png") if out is None else out
+        files.atomic_write(path, _picture(name))
     print(inspect.getdoc(TASKS[name]))
+    if figure:
+        print(f"\nExample trials are in {path}")
+
+
+def _list_tasks() -> None:
+    """Print the names and summaries, family by family, no wider than the terminal."""
+    indent, name_width = "    ", max(map(len, TASKS)) + 2
+    width = max(shutil.get_terminal_size((110, 24)).columns, len(indent) + name_width + 30)
+    hanging = " " * (len(indent) + name_width)
+    for heading, names in families(TASKS).items():
+        print(textwrap.fill(heading, width))
+        for own in names:
+            line = f"{indent}{own:<{name_width}}{summary(TASKS[own])}"
+            print(textwrap.fill(line, width, subsequent_indent=hanging))
+        print()
+    print(f"{len(TASKS)} tasks; `neurornn tasks NAME` shows one of them")
+
+
+def _picture(name: str) -> bytes:
+    """Return the figure of a task's example trials as a PNG file."""
+    # Imported here, because the list of tasks needs no plots.
+    import matplotlib.pyplot as plt
+
+    from neurornn.plots import plot_task
+    from neurornn.report.figures import ReportFigure
+
+    drawn = plot_task(get(name))[0].get_figure()
+    try:
+        return ReportFigure(name, drawn, caption="", call="plot_task(task)").png()  # type: ignore[arg-type]
+    finally:
+        plt.close(drawn)  # type: ignore[arg-type]
 
 
 @app.command

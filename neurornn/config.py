@@ -359,6 +359,8 @@ class TrainingConfig(Config):
     """Steps of the windows that no gradient leaves towards the past; None: it goes through all of time."""
     checkpoint_every: int | None = pydantic.Field(default=None, ge=1)
     """Steps whose activity is held at once, and computed again for the gradient; None: all of them."""
+    prefetch: bool = False
+    """Whether a thread draws the next batch while the network learns; the numbers are the same."""
     seed: int = pydantic.Field(default=0, ge=0)
     """Seed of the training and evaluation trials."""
 

@@ -10,6 +10,7 @@ import xarray as xr
 
 import neurornn as nr
 from neurornn.cli import run
+from neurornn.tasks.listing import families
 
 # As small as keeps every part of the chain at work.
 SMALL = [
@@ -112,14 +113,49 @@ def test_recording_to_a_file_of_ones_own(studied, tmp_path):
     assert nr.load(file).sizes["trial"] == 5
 
 
-def test_the_tasks_are_listed_and_described(capsys):
+@pytest.mark.parametrize("columns", [80, 110])
+def test_the_tasks_are_listed_by_family_no_wider_than_the_terminal(columns, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(columns))
     assert run(["tasks"]) == 0
     listed = capsys.readouterr().out
-    assert all(name in listed for name in nr.tasks.TASKS)
+    lines = listed.splitlines()
+    assert max(map(len, lines)) <= columns
+    assert "The flip-flop: several bits held at once" in lines
+    together = " ".join(listed.split())
+    for name, task in nr.tasks.TASKS.items():
+        assert f" {name} {task.__doc__.splitlines()[0]} " in f" {together} "
+
+
+def test_a_task_is_described_and_drawn(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     assert run(["tasks", "flip_flop"]) == 0
     sheet = capsys.readouterr().out
     assert "Targets" in sheet
     assert "10.1162/NECO_a_00409" in sheet
+    assert "Example trials are in flip_flop.png" in sheet
+    assert [path.name for path in tmp_path.iterdir()] == ["flip_flop.png"]
+    drawn = (tmp_path / "flip_flop.png").read_bytes()
+    assert drawn.startswith(b"\x89PNG")
+    other = tmp_path / "figures" / "own.png"
+    assert run(["tasks", "flip_flop", "--out", str(other)]) == 0
+    assert other.read_bytes() == drawn
+    assert str(other) in capsys.readouterr().out
+
+
+def test_a_task_is_described_without_its_figure(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run(["tasks", "flip_flop", "--no-figure"]) == 0
+    assert "png" not in capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_figure_that_cannot_be_written_is_refused(capsys, tmp_path):
+    (tmp_path / "file").write_text("here")
+    assert "cannot write" in refused(
+        capsys, ["tasks", "flip_flop", "--out", str(tmp_path / "file" / "a.png")]
+    )
+    assert "is a folder" in refused(capsys, ["tasks", "flip_flop", "--out", str(tmp_path)])
+    assert "name the task too" in refused(capsys, ["tasks", "--out", str(tmp_path / "a.png")])
 
 
 @pytest.mark.parametrize("command", ["study", "train", "record", "analyze", "tasks"])
@@ -236,8 +272,8 @@ def test_a_damaged_activity_file_is_told(studied, tmp_path, capsys):
     assert "is damaged" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("task", nr.tasks.TASKS)
-def test_every_task_can_be_studied(task, tmp_path):
+@pytest.mark.parametrize("task", [names[0] for names in families(nr.tasks.TASKS).values()])
+def test_a_task_of_every_family_can_be_studied(task, tmp_path):
     findings = nr.study(
         task,
         {

@@ -95,6 +95,8 @@ def record(
     elif isinstance(task, TaskProtocol):
         need_matching(network, task)
         need_count(n_trials, "n_trials")
+        # Of a task with a fixed set of examples, those that training has not seen.
+        task = task.held_out()
         trials = task.draw(n_trials, seeding.numpy_stream(seed, seeding.RECORDING))
     else:
         raise InputError(f"`task` must be a task or trials, got {type(task).__name__}")

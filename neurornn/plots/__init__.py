@@ -8,6 +8,7 @@ from neurornn.plots.activity import most_modulated_units, plot_activity_heatmap,
 from neurornn.plots.behaviour import plot_psychometric
 from neurornn.plots.spectra import plot_eigenvalues
 from neurornn.plots.state_space import plot_trajectories
+from neurornn.plots.tasks import plot_task
 from neurornn.plots.training import plot_learning_curve
 from neurornn.plots.trials import plot_trial
 
@@ -18,6 +19,7 @@ __all__ = [
     "plot_eigenvalues",
     "plot_learning_curve",
     "plot_psychometric",
+    "plot_task",
     "plot_trajectories",
     "plot_trial",
 ]

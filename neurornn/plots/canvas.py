@@ -33,6 +33,8 @@ INK, GREY, FAINT = "#222222", "#777777", "#DDDDDD"
 
 SMALL = 8.5
 """Font size in points of everything that is neither an axis label nor a tick."""
+LETTER = 0.56
+"""Mean width of a letter in font sizes."""
 
 
 _LEGEND: dict[str, Any] = {
@@ -225,6 +227,7 @@ def mark_epochs(ax: Axes, data: xr.Dataset) -> None:
     start, step, _ = time_axis(data)
     end = start[-1] + step
     spans = [(name, a, min(b, end)) for name, a, b in _epochs(data, start, step) if a < min(b, end)]
+    points_per_ms = ax.get_window_extent().width / ax.figure.dpi * 72 / (end - start[0])
     for k, (name, a, b) in enumerate(spans):
         if k % 2 == 0:
             ax.axvspan(a, b, color="#F3F3F3", linewidth=0, zorder=-2)
@@ -233,7 +236,7 @@ def mark_epochs(ax: Axes, data: xr.Dataset) -> None:
         bar = [a + gap, b - gap]
         above = ax.get_xaxis_transform()
         ax.plot(bar, [1.01, 1.01], color=GREY, linewidth=1.2, transform=above, clip_on=False, label="_epoch")
-        narrow = b - a < 0.11 * (end - start[0])
+        narrow = (b - a) * points_per_ms < LETTER * SMALL * len(name)
         ax.annotate(
             name.replace("_", " "),
             ((a + b) / 2, 1.01),

@@ -85,18 +85,18 @@ def plot_trial(activity: xr.Dataset, trial: int = 0, *, ax: Axes | None = None) 
         outputs = np.exp(outputs - outputs.max(axis=1, keepdims=True))
         outputs /= outputs.sum(axis=1, keepdims=True)
         targets = np.eye(outputs.shape[1])[one["target"].to_numpy().astype(int)]
-        asked = _asked(one, targets)
+        asked = asked_entries(one, targets)
         heading = "output (softmax); shaded: the right class"
     else:
         targets = one["target"].transpose(TIME, OUTPUT_CHANNEL).to_numpy().astype(float)
-        asked = _asked(one, targets)
+        asked = asked_entries(one, targets)
         heading = "output; dashed: target"
     heading += "" if asked.all() else ", faint where nothing is asked"
 
     ax = axes_for(ax, (6.4, trial_height(activity)))
     start, step, time_label = time_axis(one)
     mark_epochs(ax, one)
-    rows = _Rows(ax, start, step)
+    rows = Rows(ax, start, step)
     rows.begin(heading, np.stack([outputs, targets]), classes)
     for channel in range(outputs.shape[1]):
         rows.next(_name(one, OUTPUT_CHANNEL, channel))
@@ -119,7 +119,7 @@ def plot_trial(activity: xr.Dataset, trial: int = 0, *, ax: Axes | None = None) 
     return ax
 
 
-def _asked(one: xr.Dataset, targets: np.ndarray) -> np.ndarray:
+def asked_entries(one: xr.Dataset, targets: np.ndarray) -> np.ndarray:
     """Return which targets count, in the targets' shape."""
     if "mask" not in one:
         return np.ones(targets.shape, bool)
@@ -133,11 +133,16 @@ def _name(one: xr.Dataset, dim: str, position: int) -> str:
     )
 
 
-class _Rows:
-    """Channels stacked from top to bottom; each value is drawn over the whole of its step."""
+class Rows:
+    """Channels stacked from top to bottom; each value is drawn over the whole of its step.
 
-    def __init__(self, ax: Axes, start: np.ndarray, step: float) -> None:
-        self.ax = ax
+    Where several stand side by side with the same rows, the first says what they are and the last how large.
+    """
+
+    def __init__(
+        self, ax: Axes, start: np.ndarray, step: float, *, first: bool = True, last: bool = True
+    ) -> None:
+        self.ax, self.first, self.last = ax, first, last
         self.edges = np.stack([start, start + step], axis=1).ravel()
         self.top = 0.0
         self.names: list[tuple[float, str]] = []
@@ -147,11 +152,18 @@ class _Rows:
         low, high = (0.0, 1.0) if probability else (min(0.0, np.nanmin(values)), max(0.0, np.nanmax(values)))
         self.low, self.high = (low, high) if high > low else (low, low + 1.0)
         self.scale = ROW / (self.high - self.low)
-        self.ax.annotate(
-            heading, (0, self.top - 0.5), xycoords=("axes fraction", "data"), xytext=(4, 0),
-            textcoords="offset points", va="center", fontsize=SMALL, color=GREY,
-        )  # fmt: skip
+        self.at_begin = True
+        if self.first:
+            self.ax.annotate(
+                heading, (0, self.top - 0.5), xycoords=("axes fraction", "data"), xytext=(4, 0),
+                textcoords="offset points", va="center", fontsize=SMALL, color=GREY,
+            )  # fmt: skip
         self.top -= 0.8
+
+    def scale_bar(self) -> None:
+        """Draw how long a round number is, beside the next row."""
+        if not self.last:
+            return
         length = _round_length(self.high - self.low)
         middle = self.top - 0.1 - ROW / 2
         bar = np.array([-0.5, 0.5]) * length * self.scale + middle
@@ -160,28 +172,47 @@ class _Rows:
         self.ax.text(1.03, middle, f"{length:g}", transform=beside, va="center", fontsize=SMALL)
 
     def next(self, name: str) -> None:
-        """Go down to the next row and draw its zero line."""
+        """Go down to the next row and draw its zero line; the first one of its group has the scale bar."""
+        if self.at_begin:
+            self.scale_bar()
+            self.at_begin = False
         self.zero = self.top - 0.1 - ROW - self.low * self.scale
         self.ax.axhline(self.zero, color=FAINT, linewidth=0.6, zorder=-1)
         self.names.append((self.top - 0.1 - ROW / 2, name))
         self.top -= 1.0
 
     def line(self, values: np.ndarray, **style: object) -> None:
+        """Draw a line; the style is matplotlib's."""
         self.ax.plot(self.edges, self.zero + self.scale * np.repeat(values, 2), **style)  # type: ignore[arg-type]
 
-    def fill(self, values: np.ndarray, asked: np.ndarray) -> None:
+    def fill(self, values: np.ndarray, asked: np.ndarray, colour: str = VERMILLION) -> None:
         """Shade from zero to the values, fainter where nothing is asked."""
         tops = self.zero + self.scale * np.repeat(values, 2)
         for shown, alpha in ((asked, 0.45), (~asked, 0.12)):
             self.ax.fill_between(
                 self.edges, self.zero, tops, where=np.repeat(shown & (values > 0), 2).tolist(),
-                color=VERMILLION, alpha=alpha, linewidth=0,
+                color=colour, alpha=alpha, linewidth=0,
             )  # fmt: skip
+
+    def image(self, name: str, colours: np.ndarray, n_rows: int, scale: str) -> None:
+        """Draw many channels as colours (time, channel, rgba), the first one at the top, over some rows."""
+        height = n_rows - 1.0 + ROW
+        middle = self.top - 0.1 - height / 2
+        self.ax.imshow(
+            colours.transpose(1, 0, 2), aspect="auto", interpolation="nearest", zorder=0,
+            extent=(self.edges[0], self.edges[-1], middle - height / 2, middle + height / 2),
+        )  # fmt: skip
+        self.names.append((middle, name))
+        if self.last:
+            self.ax.text(
+                1.03, middle, scale, transform=self.ax.get_yaxis_transform(), va="center", fontsize=SMALL
+            )
+        self.top -= n_rows
 
     def finish(self) -> None:
         """Name the rows and fit the axes around them."""
         every = -(-len(self.names) // MOST_NAMES)
-        shown = self.names[::every]
+        shown = self.names[::every] if self.first else []
         self.ax.set_yticks([middle for middle, _ in shown], [name for _, name in shown])
         self.ax.tick_params(axis="y", length=0)
         self.ax.spines["left"].set_visible(False)

@@ -23,6 +23,7 @@ from neurornn.numerics.threads import engines_alone
 from neurornn.tasks import TaskProtocol, describe, registered_name
 from neurornn.training.checkpoint import save_checkpoint
 from neurornn.training.losses import Batch
+from neurornn.training.prefetching import Batches
 from neurornn.training.run_directory import RunDirectory
 from neurornn.vocabulary import VERSION, InputError, RunFailure
 
@@ -74,6 +75,7 @@ def train(
     teacher: float | None = None,
     truncate: int | None = None,
     checkpoint_every: int | None = None,
+    prefetch: bool | None = None,
     seed: int = 0,
     directory: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
@@ -113,6 +115,10 @@ def train(
     checkpoint_every : int, optional
         For trials too long for memory: hold the activity of so many steps only, and compute it again for the
         gradient, which is the same.
+    prefetch : bool, optional
+        Whether a thread draws the next batch while the network learns from the last one. The numbers are the
+        same; it pays where trials are slow to draw and a core is free, and costs time elsewhere, so that it
+        is off by default.
     seed : int
         Seed of the training and of the evaluation trials, independent streams.
     directory : path-like, optional
@@ -159,6 +165,7 @@ def train(
         "teacher": teacher,
         "truncate": truncate,
         "checkpoint_every": checkpoint_every,
+        "prefetch": prefetch,
         "seed": seed,
     }
     given = {name: value for name, value in given.items() if value is not None}
@@ -169,7 +176,7 @@ def train(
     if directory is not None:
         state.run = _begin_directory(directory, network, task, config, recording, overwrite)
     bar = tqdm(total=config.n_steps, desc="train", unit="step", disable=not progress)
-    with engines_alone(), bar:
+    with engines_alone(), bar, state.batches:
         state.evaluate()
         for k in range(1, config.n_steps + 1):
             state.advance()
@@ -259,9 +266,11 @@ class _Training:
         self.step = int(self.network.training_record.get("steps_trained", 0))
         # Where training goes on, the stream begins at its own place, so that no trial is seen twice.
         position = (self.step,) if self.step else ()
-        self.trial_stream = seeding.numpy_stream(config.seed, seeding.TRIALS, *position)
+        stream = seeding.numpy_stream(config.seed, seeding.TRIALS, *position)
+        self.batches = Batches(self.task, config.batch_size, stream, config.n_steps, ahead=config.prefetch)
         held_out = seeding.numpy_stream(config.seed, seeding.EVALUATION)
-        self.evaluation = self.batch(self.task.draw(config.n_evaluation_trials, held_out))
+        unseen = self.task.held_out("validation")
+        self.evaluation = self.batch(unseen.draw(config.n_evaluation_trials, held_out))
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=config.learning_rate, fused=True)
         self.best_step = self.step
         self.best_weights = self.weights()
@@ -275,7 +284,7 @@ class _Training:
     def advance(self) -> None:
         """Take one gradient step."""
         network, config = self.network.train(), self.config
-        batch = self.batch(self.task.draw(config.batch_size, self.trial_stream))
+        batch = self.batch(self.batches.next())
         outputs = network(
             batch.inputs,
             teacher=batch.teacher() if config.teacher else None,
@@ -349,7 +358,7 @@ class _Training:
                 "best_step": self.best_step,
                 "best_loss": self.best_loss,
                 "best_network": self.best_weights,
-                "trial_stream": self.trial_stream.bit_generator.state,
+                "trial_stream": self.batches.state,
                 "noise_stream": self.network.noise_generator.get_state(),
                 "metrics": self.rows,
             },

@@ -87,8 +87,8 @@ def test_without_a_valid_variable_every_step_counts(activity):
 def test_a_padded_recording_is_averaged():
     task = DelayedComparison()
     activity = record(RateRNN(2, 5, 3), task, 60)
-    averages = condition_average(activity, "delay")
-    delays = averages.delay.values
+    averages = condition_average(activity, "delay_duration")
+    delays = averages.delay_duration.values
     last = averages.rate.notnull().all("unit").sum("time").values
     np.testing.assert_array_equal(last, 16 + delays / 100)
 

@@ -152,7 +152,7 @@ def test_shared_epochs_are_named_and_placed():
 
 def test_only_valid_steps_are_drawn_with_the_trials_own_epochs():
     activity = recorded(DelayedComparison(), 20)
-    trial = int(np.argmin(activity.delay.to_numpy()))
+    trial = int(np.argmin(activity.delay_duration.to_numpy()))
     n_valid = int(activity.valid[trial].sum())
     assert n_valid < activity.sizes["time"]
     ax = plot_trial(activity, trial)

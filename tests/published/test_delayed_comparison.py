@@ -14,7 +14,7 @@ def test_a_network_compares_across_every_delay():
     network = nr.RateRNN(task.n_inputs, 64, task.n_outputs, activation="relu", seed=2026)
     nr.train(network, task, seed=2026, progress=False)
     activity = nr.record(network, task, n_trials=2000, seed=2026)
-    accuracy = nr.analysis.accuracy(activity, "delay")
+    accuracy = nr.analysis.accuracy(activity, "delay_duration")
     print(f"\n{accuracy.accuracy.to_series().to_string()}")
     assert float(activity.score.mean()) >= 0.95
     assert float(accuracy.accuracy.min()) >= 0.9

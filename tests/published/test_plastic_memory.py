@@ -21,8 +21,10 @@ from sklearn.preprocessing import StandardScaler
 import neurornn as nr
 
 N_UNITS = 100
-TASK = nr.tasks.get("delayed_comparison", fixation=200.0, delays=(200.0, 500.0, 1000.0), dt=20.0)
-LONGEST = nr.tasks.get("delayed_comparison", fixation=200.0, delays=(1000.0,), dt=20.0)
+TASK = nr.tasks.get(
+    "delayed_comparison", fixation=200.0, delay=nr.tasks.Choice(200.0, 500.0, 1000.0), dt=20.0
+)
+LONGEST = nr.tasks.get("delayed_comparison", fixation=200.0, delay=1000.0, dt=20.0)
 SECOND_ALONE = 0.7
 """Share right of one who has forgotten the first stimulus: four of the ten orders have a second of 10, 14, 30
 or 34, which gives the answer away."""
@@ -57,7 +59,9 @@ def decoded(features, large):
 
 def study(seed):
     network = train(seed)
-    overall = nr.analysis.accuracy(nr.record(network, TASK, 1000, seed=seed, noise=True), "delay").accuracy
+    overall = nr.analysis.accuracy(
+        nr.record(network, TASK, 1000, seed=seed, noise=True), "delay_duration"
+    ).accuracy
     trials = LONGEST.draw(1000, np.random.default_rng(seed))
     activity = nr.record(network, trials, seed=seed, noise=True)
     go_on = int(trials.epochs["delay"][1][0])

@@ -185,7 +185,7 @@ def test_what_is_left_out_comes_from_the_recipe_and_then_from_the_defaults(flip_
     assert (config.clip_norm, config.evaluate_every, config.normalise) == (1.0, 100, "mask")
 
 
-@pytest.mark.parametrize("task", [PerceptualDecisionMaking(), DelayedComparison(delays=(200.0,))])
+@pytest.mark.parametrize("task", [PerceptualDecisionMaking(), DelayedComparison(delay=200.0)])
 @pytest.mark.parametrize("normalise", ["mask", "all"])
 def test_tasks_with_classes_train(task, normalise):
     net = RateRNN(task.n_inputs, 8, task.n_outputs, tau=200.0, dt=task.dt, trainable_initial_state=True)
