@@ -40,7 +40,7 @@ def test_one_network_comes_close_to_the_ideal_observer():
     strong = accuracy.sel(coherence=[12.8, 25.6, 51.2])
     assert (strong.accuracy >= 0.97).all()
     # The observer's own accuracy on these trials is that of the formula, within 4 standard errors.
-    exact = np.array([TASK.ideal_accuracy(c) for c in accuracy.coherence.values])
+    exact = TASK.ideal_accuracy({"coherence": accuracy.coherence.values})
     error = np.sqrt(exact * (1 - exact) / accuracy.n_trials.values)
     assert (np.abs(accuracy.ideal_accuracy.values - exact) <= 4 * error + 1e-3).all()
 

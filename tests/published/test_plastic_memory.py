@@ -64,7 +64,7 @@ def study(seed):
     ).accuracy
     trials = LONGEST.draw(1000, np.random.default_rng(seed))
     activity = nr.record(network, trials, seed=seed, noise=True)
-    go_on = int(trials.epochs["delay"][1][0])
+    go_on = int(trials.timeline.stop["delay"][0])
     at_end = torch.as_tensor(activity.state.values[:, go_on - 1])
     rates, resources, use = at_end.split(N_UNITS, dim=1)
 

@@ -493,11 +493,18 @@ def test_an_environment_that_cannot_be_trained_on_is_refused_in_one_sentence(env
     assert "\n" not in str(refusal.value)
 
 
+class SilentAfterTheFirst(Environment):
+    def new_trial(self):
+        before = getattr(self, "gt", None)
+        super().new_trial()
+        if self.n_made > 1:
+            self.gt = before
+            self.ob = self.ob[: len(before)] if before is not None else self.ob
+
+
 def test_ground_truth_of_an_earlier_trial_is_not_taken_for_a_later_ones():
-    env = Silent()
-    env.gt = np.zeros(4, int)
     with pytest.raises(InputError, match="without ground truth"):
-        from_neurogym(env)
+        from_neurogym(SilentAfterTheFirst())
 
 
 def test_other_mistakes_with_environments():

@@ -580,3 +580,16 @@ def test_at_another_dt_durations_are_the_same_in_ms():
 def test_parameters_out_of_range_are_refused(name, parameters, sentence):
     with pytest.raises(InputError, match=sentence):
         of(name, **parameters)
+
+
+def test_each_family_has_one_recipe():
+    recipes = {
+        family: {repr(of(name).recipe) for name in names}
+        for family, names in {
+            "go": GOES,
+            "fine": [name for name in DECISIONS if "delay" not in name],
+            "delayed": [name for name in DECISIONS if "delay" in name] + MATCHES,
+        }.items()
+    }
+    assert all(len(own) == 1 for own in recipes.values())
+    assert len(set.union(*recipes.values())) == 3

@@ -97,6 +97,21 @@ def test_a_training_stops_at_the_batch_that_fails_and_its_thread_with_it():
             train(network, Failing(n_bits=1, duration=100, good=4), **SMALL, prefetch=prefetch)
 
 
+def test_a_checkpoint_amid_training_knows_nothing_of_what_was_drawn_ahead(tmp_path):
+    streams = []
+    for prefetch in (False, True):
+        Failing.n_drawn[0] = 0
+        network, folder = RateRNN(1, 4, 1, seed=0), tmp_path / str(prefetch)
+        # Draw 1 is that of the evaluation; the last checkpoint is that of step 5.
+        task = Failing(n_bits=1, duration=100, good=8)
+        with pytest.raises(ValueError, match="draw 9"):
+            train(network, task, **SMALL, prefetch=prefetch, directory=folder)
+        checkpoint = load_checkpoint(folder / "checkpoint.pt")
+        assert checkpoint["step"] == 5
+        streams.append(checkpoint["trial_stream"])
+    assert streams[0] == streams[1]
+
+
 def test_an_interrupt_ends_the_thread_and_waits_for_its_draw():
     Failing.n_drawn[0] = 0
     stream = np.random.default_rng(0)
