@@ -2,14 +2,16 @@
 
     python benchmarks/tasks.py [names ...]
 
-Each task draws 64 trials by its defaults; the time of its random numbers' own fill is taken off, and the
-rest divided by that of a training step of `RateRNN` (64 tanh units, the task's channels, forward, masked
-loss, backward, Adam), both per trial and step; the step's is that of 64 trials of 200 steps. Goal: at most
-10 %. Where neurogym is installed, the nearest task of its default timing is drawn in turn, per trial and
-step as well. Interleaved in one process, pinned to one CPU; process CPU time, medians.
+Each task draws 64 trials, at the dt that makes them about 200 steps long where their length is in ms; the
+time of its random numbers' own fill is taken off, and the rest divided by that of a training step of
+`RateRNN` (64 tanh units, the task's channels, forward, masked loss, backward, Adam) on 64 trials of 200
+steps, both per trial and step. Goal: at most 10 %. Where neurogym is installed, the nearest task of its
+default timing is drawn in turn, per trial and step as well. Interleaved in one process, pinned to one CPU;
+process CPU time, medians.
 """
 
 import argparse
+import dataclasses
 import os
 import statistics
 import time
@@ -109,8 +111,17 @@ def environment(name: str) -> Callable[[], int] | None:
     return trial
 
 
+def at_200_steps(task: tasks.Task) -> tasks.Task:
+    """Return the task at the dt at which its trials have about 200 steps, or as it is."""
+    n_steps = task.draw(N_TRIALS, np.random.default_rng(0)).n_steps
+    try:
+        return dataclasses.replace(task, dt=task.dt * n_steps / N_STEPS)  # type: ignore[type-var]
+    except (nr.InputError, TypeError):
+        return task
+
+
 def measure(name: str, steps: dict[tuple[int, int], Callable[[], object]]) -> list[str]:
-    task = tasks.get(name)
+    task = at_200_steps(tasks.get(name))
     step = steps.setdefault((task.n_inputs, task.n_outputs), training_step(task))
     env = environment(name) if name in NEUROGYM else None
     draws, fills, training, theirs = [], [], [], []
