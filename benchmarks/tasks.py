@@ -27,7 +27,7 @@ from import_time import processor
 import neurornn as nr
 from neurornn import tasks
 from neurornn.numerics.threads import engines_alone
-from neurornn.tasks import epoch_task, multitask, noise
+from neurornn.tasks import epoch_task, multitask, noise, rings
 
 N_TRIALS, N_STEPS, N_UNITS, REPEATS = 64, 200, 64, 15
 NEUROGYM = {
@@ -112,8 +112,9 @@ def environment(name: str) -> Callable[[], int] | None:
 
 
 def at_200_steps(task: tasks.Task) -> tasks.Task:
-    """Return the task at the dt at which its trials have about 200 steps, or as it is."""
-    n_steps = task.draw(N_TRIALS, np.random.default_rng(0)).n_steps
+    """Return the task at the dt at which its batches have about 200 steps, or as it is."""
+    rngs = [np.random.default_rng(repeat) for repeat in range(REPEATS)]
+    n_steps = statistics.median(task.draw(N_TRIALS, rng).n_steps for rng in rngs)
     try:
         return dataclasses.replace(task, dt=task.dt * n_steps / N_STEPS)  # type: ignore[type-var]
     except (nr.InputError, TypeError):
@@ -129,13 +130,14 @@ def measure(name: str, steps: dict[tuple[int, int], Callable[[], object]]) -> li
     for repeat in range(REPEATS):
         rng = Fill(np.random.default_rng(repeat))
         # The engine's normals are random numbers too; they are drawn from a key.
-        plain = noise.standard_normals
-        epoch_task.standard_normals = lambda shape, own: rng.timed(plain)(shape, own._rng)  # noqa: B023
-        multitask.standard_normals = epoch_task.standard_normals
+        modules, plain = (epoch_task, multitask, rings), noise.normals
+        for module in modules:
+            module.normals = lambda shape, own, std: rng.timed(plain)(shape, own._rng, std)  # noqa: B023
         begin = time.process_time()
         trials = task.draw(N_TRIALS, rng)  # type: ignore[arg-type]
         seconds = time.process_time() - begin
-        epoch_task.standard_normals = multitask.standard_normals = plain
+        for module in modules:
+            module.normals = plain
         size = trials.n_trials * trials.n_steps
         draws.append(seconds / size)
         fills.append(rng.seconds / size)

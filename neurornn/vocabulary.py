@@ -153,6 +153,22 @@ def need_variable(data: xr.Dataset, variable: str, name: str = "activity") -> xr
     return data[variable]
 
 
+FEW_ENTRIES = 2**16
+"""So many numbers stay near enough to be looked at twice."""
+
+
+def _has_finite_ends(array: np.ndarray) -> bool:
+    """Return whether the least and the greatest number are finite; NaN is both where it stands among them.
+
+    As telling as a look at each number, and several times as fast.
+    """
+    blocks = [array]
+    if array.size > FEW_ENTRIES and array.flags.c_contiguous:
+        flat = array.reshape(-1)
+        blocks = [flat[first : first + FEW_ENTRIES] for first in range(0, flat.size, FEW_ENTRIES)]
+    return all(np.isfinite(block.min()) and np.isfinite(block.max()) for block in blocks)
+
+
 def need_finite(array: np.ndarray, name: str) -> None:
     """Refuse numbers that are NaN or infinite, naming the first place.
 
@@ -164,9 +180,10 @@ def need_finite(array: np.ndarray, name: str) -> None:
     array = np.asarray(array)
     if array.dtype.kind not in "fc" or array.size == 0:
         return
-    finite = np.isfinite(array)
-    if not finite.all():
-        bad = ~finite
+    if array.dtype.kind == "f" and _has_finite_ends(array):
+        return
+    bad = ~np.isfinite(array)
+    if bad.any():
         place = tuple(int(k) for k in np.argwhere(bad)[0])
         raise InputError(
             f"`{name}` must be finite, got {array[place]} at index {place} ({int(bad.sum())} of "

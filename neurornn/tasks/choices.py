@@ -66,8 +66,10 @@ class ChoiceTask(EpochTask):
 
     def ask(self, conditions: Mapping[str, np.ndarray], timeline: Timeline) -> np.ndarray:
         """Return the right class at each step: the answer in the response, else 0; shape (trial, time)."""
+        targets = np.full(timeline.valid.shape, FIXATION)
         answer = np.maximum(conditions["target_choice"], FIXATION)
-        return np.where(timeline.since("response"), answer[:, None], FIXATION)
+        timeline.fill(targets, answer, "response", self.epoch_order[-1])
+        return targets
 
     def choose(self, outputs: np.ndarray, trials: Trials) -> np.ndarray:
         """Return the class with the largest output over the response, shape (trial,).

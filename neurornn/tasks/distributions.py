@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -138,7 +139,11 @@ class Choice(Distribution):
 
     def draw(self, n_trials: int, rng: np.random.Generator) -> np.ndarray:
         """Return one value per trial, shape (trial,)."""
-        return np.asarray(self.values)[rng.integers(len(self.values), size=n_trials)]
+        return self._array[rng.integers(len(self.values), size=n_trials)]
+
+    @cached_property
+    def _array(self) -> np.ndarray:
+        return np.asarray(self.values)
 
     def levels(self) -> tuple[Any, ...]:
         """Return the different values in their order."""

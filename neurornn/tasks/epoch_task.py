@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from neurornn.tasks.distributions import Distribution, Fixed, as_distribution
-from neurornn.tasks.noise import standard_normals
+from neurornn.tasks.noise import MANY_CHANNELS, normals
 from neurornn.tasks.task import Task
 from neurornn.tasks.timeline import Timeline
 from neurornn.tasks.trials import Trials
@@ -149,15 +149,14 @@ class EpochTask(Task):
         timeline, varied = self._timeline(n_trials, conditions, rng)
         conditions |= varied
         inputs = self.show(conditions, timeline, rng)
-        valid = timeline.valid
-        if not valid.all():
-            inputs *= valid[..., None]
+        for trial in np.flatnonzero(timeline.end < timeline.n_steps):
+            inputs[trial, timeline.end[trial] :] = 0
         return Trials(
             self,
             inputs=inputs,
             targets=self.ask(conditions, timeline),
             mask=self.weigh(conditions, timeline),
-            valid=valid,
+            valid=timeline.valid,
             conditions=conditions,
             epochs=timeline.epochs,
         )
@@ -166,23 +165,29 @@ class EpochTask(Task):
         self, n_trials: int, conditions: Mapping[str, np.ndarray], rng: np.random.Generator
     ) -> tuple[Timeline, dict[str, np.ndarray]]:
         """Return when the epochs happen, and the realised durations in ms of those drawn here."""
-        lengths, varied = {}, {}
+        lengths: dict[str, Any] = {}
+        varied = {}
         durations = self.durations(conditions)
         for epoch in self.epoch_order:
             duration = durations[epoch]
             if isinstance(duration, Distribution) and not isinstance(duration, Fixed):
                 n_drawn = 1 if self.timing == "batch" else n_trials
-                drawn = np.broadcast_to(duration.draw(n_drawn, rng), (n_trials,))
-                lengths[epoch] = self.whole_steps(drawn)
-                varied[f"{epoch}_duration"] = lengths[epoch] * float(self.dt)
+                lengths[epoch] = self.whole_steps(duration.draw(n_drawn, rng))
+                varied[f"{epoch}_duration"] = np.full(n_trials, lengths[epoch] * float(self.dt))
+            elif isinstance(duration, np.ndarray):
+                lengths[epoch] = self.whole_steps(duration)
             else:
-                value = duration.value if isinstance(duration, Fixed) else duration
-                lengths[epoch] = np.full(n_trials, self.whole_steps(np.asarray(value, float)))
-        return Timeline.of_lengths(lengths), varied
+                lengths[epoch] = self.steps(duration.value if isinstance(duration, Fixed) else duration)
+        return Timeline.of_lengths(lengths, n_trials), varied
 
     def whole_steps(self, durations: np.ndarray) -> np.ndarray:
         """Return how many whole steps fit into durations in ms, as `steps` does for one."""
         return np.floor(durations / self.dt + 1e-9).astype(int)
+
+    @property
+    def step_noise(self) -> float:
+        """Standard deviation of one step's input noise."""
+        return self.noise_std / math.sqrt(self.dt)
 
     def blank(self, timeline: Timeline) -> np.ndarray:
         """Return inputs at zero, shape (trial, time, input_channel), to be filled."""
@@ -206,9 +211,13 @@ class EpochTask(Task):
         if self.noise_std == 0 or somewhere.size == 0:
             return
         extent = slice(somewhere[0], somewhere[-1] + 1)
-        noisy = inputs[:, extent, channels]
-        noise = standard_normals(noisy.shape, rng)
-        noise *= self.noise_std / math.sqrt(self.dt)
-        if not during[:, extent].all():
-            noise *= during[:, extent, None]
-        noisy += noise
+        noisy, silent = inputs[:, extent, channels], ~during[:, extent]
+        noise = normals(noisy.shape, rng, self.step_noise)
+        if silent.any():
+            noise[silent] = 0
+        if noisy.shape[2] >= MANY_CHANNELS:
+            noisy += noise
+            return
+        # Channel by channel, since NumPy takes its time over rows as short as the channels are few.
+        for k in range(noisy.shape[2]):
+            noisy[..., k] += noise[..., k]

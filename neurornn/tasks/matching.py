@@ -988,7 +988,7 @@ class MatchSequence(EpochTask):
             lengths[epoch] = timeline.length(epoch) * happens
             if f"{epoch}_duration" in varied:
                 varied[f"{epoch}_duration"] = varied[f"{epoch}_duration"] * happens
-        return Timeline.of_lengths(lengths), varied
+        return Timeline.of_lengths(lengths, n_trials), varied
 
     def show(
         self, conditions: Mapping[str, np.ndarray], timeline: Timeline, rng: np.random.Generator

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
 
-from neurornn.tasks.noise import standard_normals
+from neurornn.tasks.noise import normals
 from neurornn.tasks.task import Task
 from neurornn.tasks.trials import Loss, Trials
 from neurornn.vocabulary import InputError, need_at_least_zero, need_choice, need_count
@@ -170,33 +172,29 @@ class TaskUnion(Task):
 
     def _unite(self, which: np.ndarray, parts: dict[int, Trials], rng: np.random.Generator) -> Trials:
         """Put the trials of the tasks where ``which`` says, in channels common to all."""
-        n_trials, n_steps = len(which), max(part.n_steps for part in parts.values())
-        inputs = np.zeros((n_trials, n_steps, self.n_inputs), np.float32)
-        classes = self.loss == "cross_entropy"
-        shape = (n_trials, n_steps) if classes else (n_trials, n_steps, self.n_outputs)
-        targets = np.zeros(shape, np.int64 if classes else np.float32)
-        mask = np.zeros(shape, np.float32)
-        valid = np.zeros((n_trials, n_steps), bool)
-        for k, part in parts.items():
-            # A block of one task needs no rows picked out.
-            rows = slice(None) if len(parts) == 1 else np.flatnonzero(which == k)
-            own_inputs, own_outputs = self._channels[k]
-            valid[rows, : part.n_steps] = part.valid
-            _put(inputs, rows, own_inputs, part.inputs)
-            if classes:
-                targets[rows, : part.n_steps] = own_outputs[part.targets]
-                mask[rows, : part.n_steps] = part.mask
-            else:
-                _put(targets, rows, own_outputs, part.targets)
-                _put(mask, rows, own_outputs, part.mask)
+        united = _Union(which, parts)
+        own_inputs, own_outputs = zip(*self._channels, strict=True)
+        inputs = united.of("inputs", own_inputs, self.n_inputs)
+        valid = united.of("valid")
+        if self.loss == "cross_entropy":
+            targets, mask = united.of("targets", classes=own_outputs), united.of("mask")
+        else:
+            targets, mask = (united.of(name, own_outputs, self.n_outputs) for name in ("targets", "mask"))
         if self.rule_inputs:
             rules = inputs[..., -len(self.tasks) :]
-            rules[np.arange(n_trials), :, which] = valid
             if self.rule_noise_std:
-                noise = standard_normals(rules.shape, rng) * valid[..., None]
-                rules += noise * np.float32(self.rule_noise_std / np.sqrt(self.dt))
-        return Trials(
-            self, inputs, targets, mask, valid, self._conditions(which, parts), self._epochs(which, parts)
+                rules[:] = normals(rules.shape, rng, self.rule_noise_std / math.sqrt(self.dt))
+                rules[~valid] = 0
+            rules[np.arange(len(which)), :, which] += valid
+        conditions, epochs = self._conditions(which, parts), self._epochs(which, parts)
+        return Trials.of_checked(
+            task=self,
+            inputs=inputs,
+            targets=targets,
+            mask=mask,
+            valid=valid,
+            conditions=conditions,
+            epochs=epochs,
         )
 
     def _conditions(self, which: np.ndarray, parts: dict[int, Trials]) -> dict[str, np.ndarray]:
@@ -366,6 +364,54 @@ class MultiTask(TaskUnion):
     weights: tuple[float, ...] | None = None
     names: tuple[str, ...] | None = None
     rule_noise_std: float = 0.0
+
+
+class _Union:
+    """The trials of several tasks, each task's in its rows of a batch."""
+
+    def __init__(self, which: np.ndarray, parts: dict[int, Trials]) -> None:
+        self._parts = parts
+        # A block of one task needs no rows picked out.
+        self._rows = {k: slice(None) if len(parts) == 1 else np.flatnonzero(which == k) for k in parts}
+        self._shape = len(which), max(part.n_steps for part in parts.values())
+
+    def of(
+        self,
+        name: str,
+        channels: Sequence[np.ndarray] | None = None,
+        n_channels: int = 0,
+        *,
+        classes: Sequence[np.ndarray] | None = None,
+    ) -> np.ndarray:
+        """Return the tasks' arrays of one name as one, 0 where a task has no such step or channel.
+
+        Parameters
+        ----------
+        name : str
+        channels : sequence of ndarray of int, optional
+            Where each task's channels lie among ``n_channels``; none where the array has no channels.
+        n_channels : int
+        classes : sequence of ndarray of int, optional
+            What each task's classes are called here.
+
+        Returns
+        -------
+        ndarray, shape (trial, time) or (trial, time, channel)
+            A single task's own where that is all.
+        """
+        arrays = {k: getattr(part, name) for k, part in self._parts.items()}
+        if classes is not None:
+            arrays = {k: classes[k][array] for k, array in arrays.items()}
+        (k, array), *others = arrays.items()
+        if not others and (channels is None or np.array_equal(channels[k], np.arange(n_channels))):
+            return array
+        whole = np.zeros(self._shape if channels is None else (*self._shape, n_channels), array.dtype)
+        for k, array in arrays.items():
+            if channels is None:
+                whole[self._rows[k], : array.shape[1]] = array
+            else:
+                _put(whole, self._rows[k], channels[k], array)
+        return whole
 
 
 def _put(whole: np.ndarray, rows: np.ndarray | slice, channels: np.ndarray, own: np.ndarray) -> None:

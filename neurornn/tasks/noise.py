@@ -12,8 +12,8 @@ BLOCK = (8, 64)
 """Shape in which the generator leaves no gaps."""
 
 
-def standard_normals(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
-    """Return independent standard normals as float32.
+def normals(shape: tuple[int, ...], rng: np.random.Generator, std: float) -> np.ndarray:
+    """Return independent normals of mean 0 as float32.
 
     Few channels get NumPy's, the same to the bit on every machine. Rings of units would wait longer for them
     than for their training step: they get those of the engine's recurrent noise, of a key drawn from ``rng``,
@@ -26,6 +26,8 @@ def standard_normals(shape: tuple[int, ...], rng: np.random.Generator) -> np.nda
         Channels last.
     rng : numpy.random.Generator
         Only source of chance.
+    std : float
+        Standard deviation.
 
     Returns
     -------
@@ -33,11 +35,13 @@ def standard_normals(shape: tuple[int, ...], rng: np.random.Generator) -> np.nda
 
     Examples
     --------
-    >>> standard_normals((2, 3, 4), np.random.default_rng(0)).shape
+    >>> normals((2, 3, 4), np.random.default_rng(0), std=0.1).shape
     (2, 3, 4)
     """
     if shape[-1] < MANY_CHANNELS:
-        return rng.standard_normal(shape, dtype=np.float32)
+        numbers = rng.standard_normal(shape, dtype=np.float32)
+        numbers *= std
+        return numbers
     import torch
 
     from neurornn.engine.noise import Noise
@@ -45,5 +49,6 @@ def standard_normals(shape: tuple[int, ...], rng: np.random.Generator) -> np.nda
     key = int(rng.integers(2**64, dtype=np.uint64))
     n_numbers = math.prod(shape)
     blocks = (-(-n_numbers // math.prod(BLOCK)), *BLOCK)
-    normals = Noise(key, 1.0).normals(blocks, 0, torch.device("cpu")).numpy()
-    return normals.reshape(-1)[:n_numbers].reshape(shape)
+    numbers = Noise(key, 1.0).normals(blocks, 0, torch.device("cpu")).numpy()
+    numbers *= std
+    return numbers.reshape(-1)[:n_numbers].reshape(shape)

@@ -14,6 +14,7 @@ import numpy as np
 
 from neurornn.tasks.distributions import Distribution
 from neurornn.tasks.epoch_task import EpochTask
+from neurornn.tasks.noise import normals
 from neurornn.tasks.timeline import Timeline
 from neurornn.tasks.trials import Trials
 from neurornn.vocabulary import need_count
@@ -229,6 +230,8 @@ class RingTask(EpochTask):
     """Rings of inputs: places or modalities."""
     cue_ends: ClassVar[bool] = True
     """Whether the fixation cue goes off when the response is due, or stays on to the end."""
+    noisy_cue: ClassVar[bool] = False
+    """Whether the fixation cue is as noisy as the rings."""
     chance_score = TOLERANCE / math.pi
     average_by: ClassVar[tuple[str, ...]] = ("target_direction",)
 
@@ -259,71 +262,87 @@ class RingTask(EpochTask):
         """Names of the output channels."""
         return ("fixation", *(f"ring_{k}" for k in range(self.n_ring)))
 
-    def fixating(self, timeline: Timeline) -> np.ndarray:
-        """Return inputs at zero but for the fixation cue, which is 1 until the response, or the end."""
-        inputs = self.blank(timeline)
-        inputs[..., 0] = timeline.before("response") if self.cue_ends else timeline.valid
+    def fixating(self, timeline: Timeline, rng: np.random.Generator) -> np.ndarray:
+        """Return inputs of a fixation cue, 1 until the response, or the end, and of noise at every step.
+
+        The rings have noise of standard deviation ``noise_std / sqrt(dt)``, and so has the cue where
+        ``noisy_cue`` says so; channels after the rings are at zero.
+        """
+        cue = timeline.before("response") if self.cue_ends else timeline.valid
+        if self.noise_std == 0:
+            inputs = self.blank(timeline)
+        else:
+            # The noise is by far the largest part, so that the rest is added to it, not it to the rest.
+            inputs = normals((*cue.shape, self.n_inputs), rng, self.step_noise)
+            inputs[..., 1 + self.n_input_rings * self.n_ring :] = 0
+            if not self.noisy_cue:
+                inputs[..., 0] = 0
+        inputs[..., 0] += cue
         return inputs
 
     def add_direction(
         self,
         inputs: np.ndarray,
         directions: np.ndarray,
-        during: np.ndarray,
+        timeline: Timeline,
+        epoch: str,
+        last: str | None = None,
         *,
         strength: np.ndarray | float = 1.0,
         ring: np.ndarray | int = 0,
+        trials: np.ndarray | None = None,
     ) -> None:
-        """Add a bump to a ring of inputs, in place.
+        """Add a bump to a ring of inputs during an epoch, or from one through another, in place.
 
         Parameters
         ----------
         inputs : ndarray, shape (trial, time, input_channel)
         directions : ndarray, shape (trial,)
             In radians.
-        during : ndarray of bool, shape (trial, time)
-            Steps in which it is shown.
+        timeline : Timeline
+        epoch, last : str
+            The epoch in which it is shown, and the last one where there are several.
         strength : float or ndarray, shape (trial,)
             Factor on the bump.
         ring : int or ndarray of int, shape (trial,)
             Which ring, from 0.
+        trials : ndarray of bool, shape (trial,), optional
+            In which trials; in all by default.
         """
-        somewhere = np.flatnonzero(during.any(axis=0))
-        if somewhere.size == 0:
-            return
-        # Only where something is shown in some trial: most of a trial is silent.
-        extent = slice(somewhere[0], somewhere[-1] + 1)
-        shown = during[:, extent, None]
         height = (np.asarray(strength)[..., None] * bump(directions, self.n_ring)).astype(np.float32)
-        for place in range(self.n_input_rings):
-            here = np.broadcast_to(np.asarray(ring) == place, directions.shape)
-            if here.any():
-                channels = slice(1 + place * self.n_ring, 1 + (place + 1) * self.n_ring)
-                own = (height if here.all() else height * here[:, None])[:, None, :]
-                inputs[:, extent, channels] += own if shown.all() else own * shown
+        if isinstance(ring, int):
+            timeline.add(inputs[..., self.ring(ring)], height, epoch, last, trials=trials)
+            return
+        for place in set(ring.tolist()):
+            here = ring == place if trials is None else (ring == place) & trials
+            timeline.add(inputs[..., self.ring(place)], height, epoch, last, trials=here)
+
+    def ring(self, place: int) -> slice:
+        """Return the input channels of a ring, counted from 0."""
+        return slice(1 + place * self.n_ring, 1 + (place + 1) * self.n_ring)
 
     def ask(self, conditions: Mapping[str, np.ndarray], timeline: Timeline) -> np.ndarray:
         """Return fixation until the response and, where one must respond, a bump from then on."""
-        answering = timeline.since("response") & conditions["respond"][:, None]
+        respond = conditions["respond"]
         # Cosine and sine know no rest above zero; the fixation output is the same for either ring.
         rest = np.float32(0 if self.n_ring == 2 else REST)
-        targets = np.full((*answering.shape, self.n_outputs), rest)
-        targets[..., 0] = np.where(answering, rest, np.float32(PEAK))
-        # Only from the first answer of the batch on: before that all rings rest.
-        begin = int(timeline.start["response"].min())
+        targets = np.full((timeline.n_trials, timeline.n_steps, self.n_outputs), rest)
+        targets[..., 0] = np.where(timeline.since("response") & respond[:, None], rest, np.float32(PEAK))
         answer = bump(conditions["target_direction"], self.n_ring).astype(np.float32)
-        targets[:, begin:, 1:] += answer[:, None, :] * answering[:, begin:, None]
+        timeline.add(targets[..., 1:], answer, "response", self.epoch_order[-1], trials=respond)
         return targets
 
     def weigh(self, conditions: Mapping[str, np.ndarray], timeline: Timeline) -> np.ndarray:
         """Return 0 in the first 100 ms, 1 until the response, 0 for 100 ms, then 25; fixation times 4."""
-        since = timeline.steps_since("response")
+        begin = timeline.start["response"][:, None]
+        since = timeline.step - (begin[:1] if timeline.shared else begin)
         weight = np.where(since < 0, np.float32(1), np.float32(RESPONSE_WEIGHT))
         weight[(since >= 0) & (since < self.steps(RESPONSE_GRACE))] = 0
         weight[:, : self.steps(START_GRACE)] = 0
         mask = np.repeat(weight[..., None], self.n_outputs, axis=2)
         mask[..., 0] *= FIXATION_WEIGHT
-        return mask
+        # Where all trials share their timing, they share one mask.
+        return np.broadcast_to(mask, (timeline.n_trials, *mask.shape[1:])) if timeline.shared else mask
 
     def response_direction(self, outputs: np.ndarray, trials: Trials) -> np.ndarray:
         """Return where outputs point at the last step, in radians, shape (trial,); NaN for fixation."""

@@ -58,11 +58,6 @@ class SaccadeTask(RingTask):
         """Return where the saccade must go, in radians, shape (trial,)."""
         return conditions["target_direction"]
 
-    def add_ring_noise(self, inputs: np.ndarray, timeline: Timeline, rng: np.random.Generator) -> None:
-        """Add noise to the rings of inputs in all steps of a trial, in place."""
-        rings = slice(1, 1 + self.n_input_rings * self.n_ring)
-        self.add_noise(inputs, timeline.valid, rings, rng)
-
     def held_fixation(self, outputs: np.ndarray, trials: Trials) -> np.ndarray:
         """Return in which trials fixation is held from 100 ms after the start to the response, (trial,)."""
         step = np.arange(trials.n_steps)
@@ -227,10 +222,10 @@ class RingMemory(SaccadeTask):
         self, conditions: Mapping[str, np.ndarray], timeline: Timeline, rng: np.random.Generator
     ) -> np.ndarray:
         """Return the fixation cue, the items and the probe."""
-        inputs, stimulus = self.fixating(timeline), timeline.during("stimulus")
+        inputs = self.fixating(timeline, rng)
         for ring in range(self.n_items):
-            self.add_direction(inputs, conditions[f"direction_{ring + 1}"], stimulus, ring=ring)
-        self.add_ring_noise(inputs, timeline, rng)
+            direction = conditions[f"direction_{ring + 1}"]
+            self.add_direction(inputs, direction, timeline, "stimulus", ring=ring)
         for probe in range(self._n_probes):
             asked = conditions["probed"] == probe + 1
             inputs[..., probe - self._n_probes] = timeline.since("response") & asked[:, None]
@@ -350,9 +345,8 @@ class DelayedSaccade(SaccadeTask):
         self, conditions: Mapping[str, np.ndarray], timeline: Timeline, rng: np.random.Generator
     ) -> np.ndarray:
         """Return the fixation cue and the spot."""
-        inputs = self.fixating(timeline)
-        self.add_direction(inputs, conditions["target_direction"], timeline.during("stimulus"))
-        self.add_ring_noise(inputs, timeline, rng)
+        inputs = self.fixating(timeline, rng)
+        self.add_direction(inputs, conditions["target_direction"], timeline, "stimulus")
         return inputs
 
 
@@ -504,11 +498,10 @@ class AntiSaccade(RuleSaccadeTask):
         self, conditions: Mapping[str, np.ndarray], timeline: Timeline, rng: np.random.Generator
     ) -> np.ndarray:
         """Return the fixation cue in the rule's colour and then, perhaps after a gap, the spot."""
-        inputs, fixation = self.blank(timeline), timeline.during("fixation")
+        inputs, fixation = self.fixating(timeline, rng), timeline.during("fixation")
         inputs[..., 0] = fixation
         self.show_rule(inputs, conditions, fixation)
-        self.add_direction(inputs, conditions["stimulus_direction"], timeline.during("response"))
-        self.add_ring_noise(inputs, timeline, rng)
+        self.add_direction(inputs, conditions["stimulus_direction"], timeline, "response")
         return inputs
 
     def constant_inputs(self) -> dict[str, np.ndarray]:
@@ -621,8 +614,7 @@ class AntiReach(RuleSaccadeTask):
         self, conditions: Mapping[str, np.ndarray], timeline: Timeline, rng: np.random.Generator
     ) -> np.ndarray:
         """Return the fixation cue and the coloured cue."""
-        inputs, stimulus = self.fixating(timeline), timeline.during("stimulus")
-        self.add_direction(inputs, conditions["stimulus_direction"], stimulus)
-        self.show_rule(inputs, conditions, stimulus)
-        self.add_ring_noise(inputs, timeline, rng)
+        inputs = self.fixating(timeline, rng)
+        self.add_direction(inputs, conditions["stimulus_direction"], timeline, "stimulus")
+        self.show_rule(inputs, conditions, timeline.during("stimulus"))
         return inputs

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, runtime_checkable
 
 import numpy as np
@@ -133,6 +134,11 @@ class Task:
         """Return what a trial draws, each by itself; every combination of their levels is a condition."""
         return {}
 
+    @cached_property
+    def _factors(self) -> dict[str, Distribution]:
+        """The factors, made once: a task does not change."""
+        return self.factors()
+
     def make(self, n_trials: int, conditions: dict[str, np.ndarray], rng: np.random.Generator) -> Trials:
         """Make trials of the factors' values, arrays (trial,); chance decides the rest."""
         raise NotImplementedError(
@@ -154,7 +160,7 @@ class Task:
         Trials
         """
         n_trials = need_count(n_trials, "n_trials")
-        conditions = {name: own.draw(n_trials, rng) for name, own in self.factors().items()}
+        conditions = {name: own.draw(n_trials, rng) for name, own in self._factors.items()}
         return self.make(n_trials, conditions, rng)
 
     def factorial(self, rng: np.random.Generator | None = None, *, n_repeats: int = 1) -> Trials:
@@ -186,7 +192,7 @@ class Task:
         [0.0, 0.0, -10.0, 10.0]
         """
         n_repeats = need_count(n_repeats, "n_repeats")
-        levels = {name: own.levels() for name, own in self.factors().items()}
+        levels = {name: own.levels() for name, own in self._factors.items()}
         if not levels:
             raise InputError(
                 f"{type(self).__name__} has no conditions to cross, every trial is drawn anew: use "

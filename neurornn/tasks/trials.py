@@ -52,6 +52,17 @@ IDEAL_LOGIT = 10.0
 """How far a perfect network's logit for the right class stands above the others."""
 
 
+def shared_by_all(array: np.ndarray) -> bool:
+    """Return whether an array (trial, ...) holds one trial's numbers only, which all trials look at.
+
+    Examples
+    --------
+    >>> shared_by_all(np.broadcast_to(np.ones((1, 5)), (3, 5))), shared_by_all(np.ones((3, 5)))
+    (True, False)
+    """
+    return array.ndim > 0 and array.shape[0] > 1 and array.strides[0] == 0
+
+
 @dataclass(frozen=True, eq=False)
 class Trials:
     """A batch of trials: what goes in, what should come out, and what each trial is about.
@@ -67,7 +78,7 @@ class Trials:
         (trial, time), whole numbers, the right class at each step, where it is ``"cross_entropy"``.
     mask : ndarray, shape of targets
         Weight of each entry in the loss, 0 where nothing is asked; shape (trial, time) is spread over the
-        output channels.
+        output channels. One that all trials share may be held once, as `numpy.broadcast_to` makes it.
     valid : ndarray of bool, shape (trial, time), optional
         Steps that exist; trials shorter than the longest are padded. All True by default.
     conditions : dict of str to ndarray, shape (trial,)
@@ -118,9 +129,10 @@ class Trials:
         valid = np.ones(expected[:2], bool) if self.valid is None else np.asarray(self.valid, bool)
         if valid.shape != expected[:2]:
             raise InputError(f"`valid` must have shape (trial, time) = {expected[:2]}, got {valid.shape}")
-        for name, array in (("inputs", inputs), ("targets", targets), ("mask", mask)):
+        held = mask[:1] if shared_by_all(mask) else mask
+        for name, array in (("inputs", inputs), ("targets", targets), ("mask", held)):
             need_finite(array, name)
-        if (mask < 0).any():
+        if held.size and held.min() < 0:
             raise InputError(f"`mask` must not be negative, got {mask.min()}: use 0 where nothing is asked")
         conditions = {name: np.asarray(values) for name, values in self.conditions.items()}
         for name, values in conditions.items():
@@ -133,12 +145,19 @@ class Trials:
                     f"condition {name!r} must have shape (trial,) = {expected[:1]}, got {values.shape}"
                 )
         _need_epochs(self.epochs, *expected[:2])
-        # A padded step exists in no trial, so that it can carry no loss either.
-        if not valid.all():
-            mask = mask * (valid if classes else valid[:, :, None])
+        if not valid.all() and mask[~valid].any():
+            # A padded step exists in no trial, so that it can carry no loss either.
+            mask = np.where(valid if classes else valid[:, :, None], mask, np.float32(0))
         for name, array in (("inputs", inputs), ("targets", targets), ("mask", mask), ("valid", valid)):
             object.__setattr__(self, name, array)
         object.__setattr__(self, "conditions", conditions)
+
+    @classmethod
+    def of_checked(cls, **parts: Any) -> Trials:
+        """Return trials of arrays that are as `Trials` makes them, because they come out of other trials."""
+        trials = object.__new__(cls)
+        trials.__dict__.update(parts)
+        return trials
 
     @property
     def n_trials(self) -> int:
@@ -257,34 +276,33 @@ class Trials:
 
 def _need_epochs(epochs: dict[str, tuple[Any, Any]], n_trials: int, n_steps: int) -> None:
     """Refuse an epoch that is no half-open range of steps within the trials."""
-    edges = np.empty((len(epochs), 2, n_trials), int)
-    for place, (name, own) in enumerate(epochs.items()):
-        sides = [np.asarray(edge) for edge in own] if isinstance(own, tuple | list) else []
-        whole = all(side.dtype.kind in "iu" and side.shape in ((), (n_trials,)) for side in sides)
-        if len(sides) != 2 or not whole:
+    for name, own in epochs.items():
+        if isinstance(own, tuple | list) and len(own) == 2 and type(own[0]) is type(own[1]) is int:
+            within = 0 <= own[0] <= own[1] <= n_steps
+        else:
+            sides = [np.asarray(edge) for edge in own] if isinstance(own, tuple | list) else []
+            whole = all(side.dtype.kind in "iu" and side.shape in ((), (n_trials,)) for side in sides)
+            if len(sides) != 2 or not whole:
+                raise InputError(
+                    f"epoch {name!r} must be (start, stop) in steps, whole numbers or arrays (trial,) of "
+                    f"them, got {own!r}"
+                )
+            start, stop = sides
+            within = bool(((start >= 0) & (start <= stop) & (stop <= n_steps)).all())
+        if not within:
             raise InputError(
-                f"epoch {name!r} must be (start, stop) in steps, whole numbers or arrays (trial,) of them, "
-                f"got {own!r}"
+                f"epoch {name!r} must lie within the {n_steps} steps and end after it begins, got {own!r}"
             )
-        edges[place, 0], edges[place, 1] = sides
-    start, stop = edges[:, 0], edges[:, 1]
-    outside = ((start < 0) | (start > stop) | (stop > n_steps)).any(axis=1)
-    if outside.any():
-        name = list(epochs)[int(outside.argmax())]
-        raise InputError(
-            f"epoch {name!r} must lie within the {n_steps} steps and end after it begins, "
-            f"got {epochs[name]!r}"
-        )
 
 
 def _as_classes(targets: np.ndarray, n_classes: int) -> np.ndarray:
     """Return targets as int64 classes, refusing fractions and classes that do not exist."""
     need_finite(targets, "targets")
-    whole = targets.astype(np.int64)
-    if not np.array_equal(whole, targets):
+    whole = targets.astype(np.int64, copy=False)
+    if targets.dtype.kind not in "iub" and not np.array_equal(whole, targets):
         raise InputError("`targets` must be whole numbers, the right class at each step, for cross-entropy")
-    if whole.size and (whole.min() < 0 or whole.max() >= n_classes):
-        raise InputError(
-            f"`targets` must be classes from 0 to {n_classes - 1}, got {whole.min()} to {whole.max()}"
-        )
+    if whole.size:
+        least, most = whole.min(), whole.max()
+        if least < 0 or most >= n_classes:
+            raise InputError(f"`targets` must be classes from 0 to {n_classes - 1}, got {least} to {most}")
     return whole

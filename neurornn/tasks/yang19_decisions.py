@@ -144,14 +144,19 @@ class DecisionTask(Yang19Task):
         self, conditions: Mapping[str, np.ndarray], timeline: Timeline, rng: np.random.Generator
     ) -> np.ndarray:
         """Return the fixation cue and both stimuli in noise."""
-        inputs = self.fixating(timeline)
-        for stimulus in STIMULI:
-            direction = conditions[f"stimulus_{stimulus}_direction"]
-            shown = timeline.during(self.epoch_of(stimulus))
-            for modality in self.modalities:
-                strength = conditions[_strength(stimulus, modality)]
-                self.add_direction(inputs, direction, shown, strength=strength, ring=modality - 1)
-        self.add_noise(inputs, timeline.valid, slice(0, self.n_inputs), rng)
+        inputs = self.fixating(timeline, rng)
+        bumps = [bump(conditions[f"stimulus_{stimulus}_direction"], self.n_ring) for stimulus in STIMULI]
+        for modality in self.modalities:
+            heights = [
+                (conditions[_strength(stimulus, modality)][:, None] * own).astype(np.float32)
+                for stimulus, own in zip(STIMULI, bumps, strict=True)
+            ]
+            ring = inputs[..., self.ring(modality - 1)]
+            if self.delayed:
+                for stimulus, height in zip(STIMULI, heights, strict=True):
+                    timeline.add(ring, height, self.epoch_of(stimulus))
+            else:
+                timeline.add(ring, sum(heights), self.epoch_of(1))
         return inputs
 
     def choose(self, outputs: np.ndarray, trials: Trials) -> np.ndarray:

@@ -38,6 +38,7 @@ class Yang19Task(RingTask):
     recipe_score: ClassVar[float] = 0.95
     """Score that the recipe reaches."""
     n_input_rings = 2
+    noisy_cue = True
     average_by: ClassVar[tuple[str, ...]] = ("target_sector",)
 
     def __post_init__(self) -> None:
@@ -106,10 +107,9 @@ class GoTask(Yang19Task):
         self, conditions: Mapping[str, np.ndarray], timeline: Timeline, rng: np.random.Generator
     ) -> np.ndarray:
         """Return the fixation cue and the stimulus in noise."""
-        inputs = self.fixating(timeline)
-        shown = timeline.during(self.shown_from, self.shown_through)
-        self.add_direction(inputs, conditions["stimulus_direction"], shown, ring=conditions["modality"] - 1)
-        self.add_noise(inputs, timeline.valid, slice(0, self.n_inputs), rng)
+        inputs, ring = self.fixating(timeline, rng), conditions["modality"] - 1
+        shown = self.shown_from, self.shown_through
+        self.add_direction(inputs, conditions["stimulus_direction"], timeline, *shown, ring=ring)
         return inputs
 
 

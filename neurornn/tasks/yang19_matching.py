@@ -63,11 +63,10 @@ class MatchTask(Yang19Task):
         self, conditions: Mapping[str, np.ndarray], timeline: Timeline, rng: np.random.Generator
     ) -> np.ndarray:
         """Return the fixation cue and both stimuli in noise."""
-        inputs = self.fixating(timeline)
+        inputs = self.fixating(timeline, rng)
         for stimulus, epoch in (("stimulus_1", "stimulus_1"), ("stimulus_2", "response")):
             direction, modality = conditions[f"{stimulus}_direction"], conditions[f"{stimulus}_modality"]
-            self.add_direction(inputs, direction, timeline.during(epoch), ring=modality - 1)
-        self.add_noise(inputs, timeline.valid, slice(0, self.n_inputs), rng)
+            self.add_direction(inputs, direction, timeline, epoch, ring=modality - 1)
         return inputs
 
 

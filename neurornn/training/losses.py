@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from neurornn.tasks import Trials
+from neurornn.tasks.trials import shared_by_all
 from neurornn.vocabulary import need_choice
 
 
@@ -56,9 +58,12 @@ class Batch:
         self.trials = trials
         self.kind = trials.task.loss
 
-        def tensor(array: object) -> Tensor:
-            moved = torch.as_tensor(array)
-            return moved.to(like.device, like.dtype if moved.is_floating_point() else None)
+        def tensor(array: np.ndarray) -> Tensor:
+            # What all trials share is held once here too.
+            shared = shared_by_all(array)
+            moved = torch.as_tensor(array[:1].copy() if shared else array)
+            moved = moved.to(like.device, like.dtype if moved.is_floating_point() else None)
+            return moved.expand(array.shape) if shared else moved
 
         self.inputs = tensor(trials.inputs)
         self.targets = tensor(trials.targets)

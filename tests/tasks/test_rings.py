@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neurornn import InputError
-from neurornn.tasks import Choice
+from neurornn.tasks import Choice, Timeline
 from neurornn.tasks.distributions import Duration, Uniform
 from neurornn.tasks.rings import (
     TURN,
@@ -45,10 +45,11 @@ class Look(RingTask):
         return {**conditions, "target_direction": conditions["direction"]}
 
     def show(self, conditions, timeline, rng):
-        inputs = self.fixating(timeline)
-        shown = timeline.during("response") & conditions["respond"][:, None]
+        inputs = self.fixating(timeline, rng)
+        half, shown = np.full(timeline.n_trials, 0.5), conditions["respond"]
         self.add_direction(
-            inputs, conditions["direction"], shown, strength=np.full(len(shown), 0.5), ring=conditions["ring"]
+            *(inputs, conditions["direction"], timeline, "response"),
+            **{"strength": half, "ring": conditions["ring"], "trials": shown},
         )
         return inputs
 
@@ -221,7 +222,9 @@ def test_two_units_rest_at_0_and_hold_fixation_at_the_papers_height():
 def test_a_direction_that_is_shown_nowhere_changes_nothing():
     task = Look()
     inputs = np.zeros((3, 4, task.n_inputs), np.float32)
-    task.add_direction(inputs, np.zeros(3), np.zeros((3, 4), bool))
+    timeline = Timeline.of_lengths({"stimulus": 4, "delay": 0}, 3)
+    task.add_direction(inputs, np.zeros(3), timeline, "delay")
+    task.add_direction(inputs, np.zeros(3), timeline, "stimulus", trials=np.zeros(3, bool))
     assert not inputs.any()
 
 

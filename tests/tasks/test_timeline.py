@@ -12,12 +12,13 @@ def lengths(draw):
     n_trials = draw(st.integers(1, 6))
     names = ("fixation", "stimulus", "delay", "response")[: draw(st.integers(1, 4))]
     steps = st.lists(st.integers(0, 5), min_size=n_trials, max_size=n_trials)
-    return {name: np.array(draw(steps)) for name in names}
+    shared = st.integers(0, 5).map(lambda own: [own] * n_trials)
+    return {name: np.array(draw(steps | shared)) for name in names}
 
 
 @given(lengths())
 def test_epochs_follow_one_another_as_in_a_plain_loop(given_lengths):
-    timeline = Timeline.of_lengths(given_lengths)
+    timeline = Timeline.of_lengths(given_lengths, len(next(iter(given_lengths.values()))))
     n_trials = timeline.n_trials
     total = sum(given_lengths.values())
     assert timeline.n_steps == total.max()
@@ -36,9 +37,30 @@ def test_epochs_follow_one_another_as_in_a_plain_loop(given_lengths):
         assert np.array_equal(timeline.length(name), own)
 
 
+@given(lengths(), st.integers(0, 3), st.integers(0, 3))
+def test_what_is_filled_and_added_is_what_truth_values_tell(given_lengths, first, last):
+    names = list(given_lengths)
+    n_trials = len(given_lengths[names[0]])
+    timeline = Timeline.of_lengths(given_lengths, n_trials)
+    epoch, through = names[min(first, len(names) - 1)], names[min(max(first, last), len(names) - 1)]
+    during = timeline.during(epoch, through)
+    values, chosen = np.arange(1.0, n_trials + 1), np.arange(n_trials) % 2 == 0
+    filled = np.full(during.shape, -1.0)
+    timeline.fill(filled, values, epoch, through)
+    assert np.array_equal(filled, np.where(during, values[:, None], -1))
+    timeline.fill(filled, 7, epoch, through)
+    assert np.array_equal(filled, np.where(during, 7, -1))
+    vectors = np.stack([values, -values], axis=1)
+    for trials in (None, chosen):
+        added = np.ones((*during.shape, 2))
+        timeline.add(added, vectors, epoch, through, trials=trials)
+        here = during if trials is None else during & chosen[:, None]
+        assert np.array_equal(added, 1 + here[..., None] * vectors[:, None])
+
+
 @given(lengths())
 def test_epochs_give_the_timeline_back(given_lengths):
-    timeline = Timeline.of_lengths(given_lengths)
+    timeline = Timeline.of_lengths(given_lengths, len(next(iter(given_lengths.values()))))
     again = Timeline.of_epochs(timeline.epochs, timeline.n_trials, timeline.n_steps)
     for name in given_lengths:
         assert np.array_equal(again.during(name), timeline.during(name))
@@ -46,19 +68,19 @@ def test_epochs_give_the_timeline_back(given_lengths):
 
 
 def test_epochs_that_all_trials_share_are_whole_numbers():
-    shared = Timeline.of_lengths({"stimulus": np.array([2, 2]), "response": np.array([1, 1])})
+    shared = Timeline.of_lengths({"stimulus": np.array([2, 2]), "response": np.array([1, 1])}, 2)
     assert shared.epochs == {"stimulus": (0, 2), "response": (2, 3)}
-    differing = Timeline.of_lengths({"stimulus": np.array([2, 3]), "response": np.array([1, 1])})
+    differing = Timeline.of_lengths({"stimulus": np.array([2, 3]), "response": np.array([1, 1])}, 2)
     assert differing.epochs["stimulus"][1].tolist() == [2, 3]
 
 
 def test_from_one_epoch_through_another():
-    timeline = Timeline.of_lengths({name: np.array([2]) for name in ("stimulus", "delay", "response")})
+    timeline = Timeline.of_lengths({name: np.array([2]) for name in ("stimulus", "delay", "response")}, 1)
     assert timeline.during("stimulus", "delay").astype(int).tolist() == [[1, 1, 1, 1, 0, 0]]
 
 
 def test_an_unknown_epoch_and_trials_without_any_are_told():
-    timeline = Timeline.of_lengths({"stimulus": np.array([2])})
+    timeline = Timeline.of_lengths({"stimulus": np.array([2])}, 1)
     with pytest.raises(InputError, match=r"there is no epoch 'delay': these trials have \('stimulus',\)"):
         timeline.during("delay")
     with pytest.raises(InputError, match="these trials have no epochs, so there is no timeline"):
