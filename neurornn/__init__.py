@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from neurornn.pipeline import analyze, study
     from neurornn.storage import load, save
     from neurornn.tasks import Task
-    from neurornn.training import load_run
+    from neurornn.training import load_run, resume
     from neurornn.vocabulary import InputError
 
 __all__ = [
@@ -54,6 +54,7 @@ __all__ = [
     "plots",
     "record",
     "register_activation",
+    "resume",
     "save",
     "save_network",
     "study",
@@ -78,6 +79,7 @@ _HOMES = {
     "load_run": "training",
     "network_from_arrays": "networks",
     "register_activation": "networks",
+    "resume": "training",
     "save": "storage",
     "save_network": "networks",
     "study": "pipeline",

@@ -6,6 +6,7 @@ Exit status 0; 2 for a user's mistake, told in one sentence; 1 for a failure.
 from __future__ import annotations
 
 import inspect
+import math
 import shutil
 import sys
 import textwrap
@@ -23,6 +24,7 @@ from neurornn.config import RunConfig, merge, read_toml
 from neurornn.tasks import TASKS, get
 from neurornn.tasks.listing import families, summary
 from neurornn.training import RunDirectory
+from neurornn.training.listing import list_runs
 from neurornn.vocabulary import VERSION, InputError, RunFailure, unknown_name
 
 app = cyclopts.App(
@@ -59,7 +61,7 @@ class Settings:
     hidden_size: Annotated[int | None, _count("Number of recurrent units.")] = None
     n_steps: Annotated[int | None, _count("Gradient steps.")] = None
     batch_size: Annotated[int | None, _count("Trials per gradient step.")] = None
-    learning_rate: Annotated[float | None, Parameter(help="Adam's step size.")] = None
+    learning_rate: Annotated[float | None, Parameter(help="The optimiser's step size.")] = None
     seed: Annotated[int | None, _count("Seed of weights, trials and noise.")] = None
     config: Annotated[Path | None, Parameter(help="TOML file; options given here win over it.")] = None
     task: Annotated[Table | None, _table("task", "n-bits 2")] = None
@@ -191,6 +193,33 @@ def train(
     run = pipeline.train_run(settings.plan(task), directory=out, overwrite=overwrite)
     score = float(run.history["evaluation_score"].max())
     print(f"best held-out score {score:.4f}; the run is in {run.directory}")
+
+
+@app.command
+def resume(directory: RunFolder) -> None:
+    """Go on with a training that was interrupted, to the same bits as if it had not been."""
+    run = pipeline.resume_run(directory)
+    score = float(run.history["evaluation_score"].max())
+    print(f"best held-out score {score:.4f}; the run is in {run.directory}")
+
+
+@app.command
+def runs(
+    directory: Annotated[Path, Parameter(help="Folder with runs in it or below.")] = Path("runs"), /
+) -> None:
+    """List the runs in a folder and below, each with its state and its best held-out score."""
+    found = list_runs(directory)
+    if not found:
+        print(f"there are no runs in {directory}")
+        return
+    width = max(len(str(own.path)) for own in found) + 2
+    print(f"{'run':<{width}}{'task':<32}{'state':<12}{'step':>14}{'best score':>12}")
+    for own in found:
+        steps = f"{own.step}/{own.n_steps}" if own.n_steps else ""
+        score = "" if math.isnan(own.best_score) else f"{own.best_score:.4f}"
+        print(f"{own.path!s:<{width}}{own.task:<32}{own.state:<12}{steps:>14}{score:>12}")
+        if own.note:
+            print(f"    {own.note}")
 
 
 @app.command

@@ -336,23 +336,79 @@ AnyNetworkConfig = Annotated[
 ]
 
 
+class StageConfig(Config):
+    """One stage of a curriculum: what differs from the run's own task, and when the next stage begins."""
+
+    task: str | None = None
+    """Registered name of another task with the same channels; None: the run's own."""
+    parameters: dict[str, Any] = {}
+    """Fields of the task's dataclass that differ in this stage."""
+    n_steps: int | None = pydantic.Field(default=None, ge=1)
+    """Gradient steps at most; None: no limit but the run's own."""
+    score: float | None = None
+    """Mean held-out score that ends the stage; None: its steps alone do."""
+    trainable: list[str] | None = None
+    """What is trained in this stage; None: what is trained in the run."""
+
+
 class TrainingConfig(Config):
     """How a network is trained."""
 
     n_steps: int = pydantic.Field(default=1000, ge=0)
-    """Gradient steps."""
+    """Gradient steps, at most."""
     batch_size: int = pydantic.Field(default=64, ge=1)
     """Fresh trials per step."""
-    learning_rate: float = pydantic.Field(default=1e-3, gt=0)
-    """Adam's step size."""
-    clip_norm: float = pydantic.Field(default=1.0, ge=0)
-    """Largest global norm of the gradient; a longer one is shortened to it. 0: no limit."""
+    loss: str | None = None
+    """Name of the loss; None: the task's own."""
     normalise: Literal["mask", "all"] = "mask"
     """Divide the loss by the number of unmasked entries, or of all valid ones."""
+    penalties: dict[str, float] = {}
+    """What is added to the loss: names of penalties and their coefficients."""
+    max_norm: float | None = pydantic.Field(default=None, gt=0)
+    """Largest norm of a unit's incoming recurrent weights, kept after every step; None: no limit."""
+    trainable: list[str] | None = None
+    """What is trained, by kinds of weights or names of parameters; None: everything."""
+    optimiser: str = "Adam"
+    """Name in torch.optim."""
+    optimiser_options: dict[str, Any] = {}
+    """Its keyword arguments beside the learning rate."""
+    learning_rate: float = pydantic.Field(default=1e-3, gt=0)
+    """The optimiser's step size, the largest one where a schedule changes it."""
+    schedule: Literal["constant", "cosine", "plateau", "cyclic"] = "constant"
+    """How the learning rate falls: not at all, along half a cosine, when the held-out loss stands still, or along
+    half a cosine again and again."""
+    schedule_options: dict[str, Any] = {}
+    """Keyword arguments of torch's scheduler."""
+    warmup_steps: int = pydantic.Field(default=0, ge=0)
+    """Steps in which the learning rate rises to its full size."""
+    clip_norm: float = pydantic.Field(default=1.0, ge=0)
+    """Largest global norm of the gradient; a longer one is shortened to it. 0: no limit."""
+    clip_value: float = pydantic.Field(default=0.0, ge=0)
+    """Largest absolute value of an entry of the gradient; a larger one is cut to it. 0: no limit."""
+    averaging: Literal["weights", "snapshots"] | None = None
+    """Stochastic weight averaging, or an ensemble of snapshots at the end of each cycle of the schedule."""
+    averaging_start: float = pydantic.Field(default=0.5, ge=0, lt=1)
+    """Share of the steps after which weights are averaged."""
+    n_snapshots: int = pydantic.Field(default=5, ge=1)
+    """Cycles of the cyclic schedule, each of which ends in a snapshot."""
     evaluate_every: int = pydantic.Field(default=100, ge=1)
     """Steps between evaluations on the held-out trials, each followed by a checkpoint."""
     n_evaluation_trials: int = pydantic.Field(default=256, ge=1)
     """Held-out trials, the same at every evaluation."""
+    evaluate_with_noise: bool = False
+    """Whether the best weights are those of the lowest held-out loss with the network's own noise."""
+    max_trials: int | None = pydantic.Field(default=None, ge=1)
+    """Trials after which training stops."""
+    max_seconds: float | None = pydantic.Field(default=None, gt=0)
+    """Seconds of training after which it stops, those before a resumption included."""
+    stop_score: float | None = None
+    """Mean held-out score at which training stops."""
+    stop_after: int = pydantic.Field(default=1, ge=1)
+    """Evaluations in a row that must reach that score."""
+    patience: int | None = pydantic.Field(default=None, ge=1)
+    """Evaluations in a row without a lower held-out loss after which training stops."""
+    stages: list[StageConfig] = []
+    """A curriculum; empty: one stage, the run's own task."""
     teacher: float = pydantic.Field(default=0.0, ge=0, le=1)
     """Share of steps at which the wanted outputs are fed back in place of the network's own."""
     truncate: int | None = pydantic.Field(default=None, ge=1)
@@ -361,6 +417,10 @@ class TrainingConfig(Config):
     """Steps whose activity is held at once, and computed again for the gradient; None: all of them."""
     prefetch: bool = False
     """Whether a thread draws the next batch while the network learns; the numbers are the same."""
+    diagnostics: bool = True
+    """Whether evaluations measure what the network does beside its loss and score."""
+    tensorboard: bool = False
+    """Whether metrics are written for TensorBoard too."""
     seed: int = pydantic.Field(default=0, ge=0)
     """Seed of the training and evaluation trials."""
 

@@ -17,12 +17,18 @@ from typing import Any
 
 from neurornn.vocabulary import InputError, RunFailure
 
+TEMPORARY = ".tmp"
+"""How the names of files end that are not whole yet."""
 _TRAILER_MARK = b"\nneurornn-sha256\n"
 _TRAILER_LENGTH = len(_TRAILER_MARK) + hashlib.sha256().digest_size
 
 
 class CorruptFile(RunFailure):
     """A file whose content is not what was written."""
+
+
+class UnwritableFile(RunFailure, OSError):
+    """A file that could not be written, because the disk is full or fails; the old one is intact."""
 
 
 def digest(data: bytes | memoryview) -> str:
@@ -56,7 +62,12 @@ def need_writable_folder(folder: Path) -> None:
         ) from error
 
 
-def atomic_write(path: str | os.PathLike[str], data: bytes | memoryview) -> None:
+def atomic_write(
+    path: str | os.PathLike[str],
+    data: bytes | memoryview,
+    *,
+    previous: str | os.PathLike[str] | None = None,
+) -> None:
     """Write a file so that it holds either its old content or all of the new one.
 
     Parameters
@@ -65,19 +76,31 @@ def atomic_write(path: str | os.PathLike[str], data: bytes | memoryview) -> None
         Where to; missing parent folders are made.
     data : bytes
         The whole content.
+    previous : path-like, optional
+        Where the old file is kept, in the same folder. There is no moment at which neither is whole.
 
     Raises
     ------
     InputError
         Where the folder cannot be written to.
-    OSError
-        Where the disk is full; the old file is intact and no temporary file is left.
+    UnwritableFile
+        Where the disk is full or fails; the old file is intact and no temporary file is left.
     """
     path = as_path(path)
     if path.is_dir():
         raise InputError(f"{str(path)!r} is a folder, expected a file name: choose another")
     need_writable_folder(path.parent)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    try:
+        _write(path, data, previous)
+    except OSError as error:
+        raise UnwritableFile(
+            f"cannot write {str(path)!r} ({error.strerror or error}): an older file is intact; make room, "
+            "or choose another folder"
+        ) from error
+
+
+def _write(path: Path, data: bytes | memoryview, previous: str | os.PathLike[str] | None) -> None:
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=TEMPORARY, dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
@@ -87,11 +110,24 @@ def atomic_write(path: str | os.PathLike[str], data: bytes | memoryview) -> None
         mask = os.umask(0)
         os.umask(mask)
         os.chmod(temporary, 0o666 & ~mask)
+        if previous is not None and path.exists():
+            os.replace(path, previous)
         os.replace(temporary, path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
     _flush_folder(path.parent)
+
+
+def sweep(folder: Path) -> list[Path]:
+    """Remove temporary files that a killed process has left in a folder, and return which.
+
+    Only where nobody else is writing there.
+    """
+    left = [own for own in folder.glob(f".*{TEMPORARY}") if own.is_file()]
+    for own in left:
+        own.unlink(missing_ok=True)
+    return left
 
 
 def _flush_folder(folder: Path) -> None:
@@ -106,11 +142,20 @@ def _flush_folder(folder: Path) -> None:
 
 
 def append_text(path: str | os.PathLike[str], text: str) -> None:
-    """Add lines to the end of a growing text file and flush them to the disk."""
-    with open(as_path(path), "a", encoding="utf-8", newline="") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
+    """Add lines to the end of a growing text file and flush them to the disk.
+
+    Raises
+    ------
+    UnwritableFile
+        Where the disk is full or fails; a part of the lines may have been written.
+    """
+    try:
+        with open(as_path(path), "a", encoding="utf-8", newline="") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise UnwritableFile(f"cannot write {str(path)!r} ({error.strerror or error}): make room") from error
 
 
 def read_bytes(path: str | os.PathLike[str]) -> bytes:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import os
+import warnings
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,11 +13,36 @@ import torch
 from neurornn import files
 
 
-def save_checkpoint(path: str | os.PathLike[str], content: dict[str, Any]) -> None:
-    """Write a checkpoint of plain values and tensors in one step."""
+def save_checkpoint(
+    path: str | os.PathLike[str],
+    content: dict[str, Any],
+    *,
+    previous: str | os.PathLike[str] | None = None,
+) -> None:
+    """Write a checkpoint of plain values and tensors in one step, and keep the one before where wanted."""
     buffer = io.BytesIO()
     torch.save(content, buffer)
-    files.atomic_write(path, files.seal(buffer.getbuffer()))
+    files.atomic_write(path, files.seal(buffer.getbuffer()), previous=previous)
+
+
+def load_latest(path: Path, previous: Path) -> dict[str, Any]:
+    """Read a checkpoint, or the one before where it is missing or damaged, which a warning then names.
+
+    Raises
+    ------
+    InputError, CorruptFile
+        Where neither can be read.
+    """
+    if not path.exists() and previous.exists():
+        return load_checkpoint(previous)
+    try:
+        return load_checkpoint(path)
+    except files.CorruptFile as error:
+        if not previous.exists():
+            raise
+        content = load_checkpoint(previous)
+        warnings.warn(f"{error}; the one before it, of step {content['step']}, is used", stacklevel=2)
+        return content
 
 
 def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 
 import torch
@@ -12,16 +10,19 @@ from neurornn import files
 from neurornn.config import RunConfig, read_config
 from neurornn.networks import build_network, load_network
 from neurornn.tasks import TASKS, TaskProtocol, get
-from neurornn.training.checkpoint import load_checkpoint
-from neurornn.training.loop import TrainingRun, history_dataset
+from neurornn.training.averaging import Ensemble
+from neurornn.training.checkpoint import load_latest
+from neurornn.training.metrics import Metrics
 from neurornn.training.run_directory import RunDirectory
-from neurornn.vocabulary import InputError
+from neurornn.training.trainer import TrainingRun
+from neurornn.vocabulary import InputError, need_choice
 
 
 def load_run(
     directory: str | os.PathLike[str],
     *,
     task: TaskProtocol | None = None,
+    weights: str = "best",
     device: torch.device | str | None = None,
 ) -> TrainingRun:
     """Read a run from its folder.
@@ -32,13 +33,15 @@ def load_run(
         The folder that `train` or ``neurornn study`` wrote.
     task : Task, optional
         The task, where it is one of your own: a file can name only registered ones.
+    weights : {"best", "last"}
+        Which weights the network has: those of the lowest held-out loss, or of the last checkpoint.
     device : optional
         As in torch.
 
     Returns
     -------
     TrainingRun
-        With the best weights; of a run that was interrupted, the best so far.
+        Of a run that was interrupted, what there is so far.
 
     Raises
     ------
@@ -48,22 +51,39 @@ def load_run(
         Where a file is damaged.
     """
     run = RunDirectory.open(directory)
+    need_choice(weights, "weights", ("best", "last"))
     config = read_config(run.config, RunConfig)
-    if task is None:
-        if config.task.name not in TASKS:
-            raise InputError(
-                f"the run in {str(run.path)!r} was trained on {config.task.name!r}, which is not registered: "
-                "pass the task itself, load_run(directory, task=...)"
-            )
-        task = get(config.task.name, **config.task.parameters)
-    checkpoint = load_checkpoint(run.checkpoint)
-    if run.network.with_suffix(".json").exists():
+    task = task_of(config, run, task)
+    checkpoint = load_latest(run.checkpoint, run.previous_checkpoint)
+    if weights == "best" and run.is_finished:
         network = load_network(run.network, device=device)
     else:
         network = build_network(config.network, device=device)
-        network.load_state_dict(checkpoint["best_network"])
+        network.load_state_dict(checkpoint["best_network" if weights == "best" else "network"])
         network.eval()
-    table = csv.DictReader(io.StringIO(files.read_bytes(run.metrics).decode()))
-    rows = [{key: float(value) for key, value in row.items() if value} for row in table]
-    history = history_dataset(rows, checkpoint["best_step"])
-    return TrainingRun(network, task, history, config.training, run.path)
+    metrics = Metrics.of_text(files.read_bytes(run.metrics).decode())
+    history = metrics.history(checkpoint["best_step"], checkpoint["stopped_by"])
+    members = sorted(run.snapshots.glob("snapshot_*.json"))
+    ensemble = None
+    if members:
+        networks = [load_network(own.with_suffix(""), device=device) for own in members]
+        ensemble = Ensemble(networks, task.loss)
+    return TrainingRun(network, task, history, config.training, run.path, ensemble)
+
+
+def task_of(config: RunConfig, run: RunDirectory, task: TaskProtocol | None) -> TaskProtocol:
+    """Return the task of a run: the one that is given, or the registered one that its configuration names.
+
+    Raises
+    ------
+    InputError
+        Where it is not registered and none is given.
+    """
+    if task is not None:
+        return task
+    if config.task.name not in TASKS:
+        raise InputError(
+            f"the run in {str(run.path)!r} was trained on {config.task.name!r}, which is not registered: "
+            "pass the task itself, task=..."
+        )
+    return get(config.task.name, **config.task.parameters)

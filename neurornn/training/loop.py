@@ -2,63 +2,38 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import math
 import os
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
-import xarray as xr
-from torch import Tensor
-from tqdm.auto import tqdm
 
-from neurornn import files, seeding
-from neurornn.config import RecordingConfig, RunConfig, TaskConfig, TrainingConfig, write_toml
-from neurornn.networks import Network, save_network
-from neurornn.numerics.threads import engines_alone
+from neurornn import files
+from neurornn.config import (
+    RecordingConfig,
+    RunConfig,
+    StageConfig,
+    TaskConfig,
+    TrainingConfig,
+    read_config,
+    write_toml,
+)
+from neurornn.networks import Network, build_network
 from neurornn.tasks import TaskProtocol, describe, registered_name
-from neurornn.training.checkpoint import save_checkpoint
-from neurornn.training.losses import Batch
-from neurornn.training.prefetching import Batches
+from neurornn.training.averaging import need_averaging
+from neurornn.training.checkpoint import load_latest
+from neurornn.training.curriculum import build_stages, take_tasks
+from neurornn.training.loading import task_of
+from neurornn.training.losses import need_loss
+from neurornn.training.optimisers import need_optimiser
+from neurornn.training.penalties import Penalties, apply_max_norm
 from neurornn.training.run_directory import RunDirectory
-from neurornn.vocabulary import VERSION, InputError, RunFailure
+from neurornn.training.tensorboard import need_tensorboard
+from neurornn.training.trainer import CHECKPOINT_FORMAT, Callback, Loss, Trainer, TrainingRun
+from neurornn.vocabulary import VERSION, InputError
 
-METRICS = ("step", "loss", "gradient_norm", "evaluation_loss", "evaluation_score")
-EXTRAS = ("evaluation_loss_forced", "dead_weights")
-"""What an evaluation has of some networks only: those with output feedback, and with rectified weights."""
-
-
-class DivergedTraining(RunFailure):
-    """A loss or gradient that is no longer a number."""
-
-
-@dataclass(frozen=True)
-class TrainingRun:
-    """What `train` gives back.
-
-    Attributes
-    ----------
-    network : RateRNN, LSTM or GRU
-        With the best weights, in eval mode.
-    task : Task
-    history : xarray.Dataset
-        ``loss`` and ``gradient_norm`` (before clipping) on ``step``; ``evaluation_loss`` and
-        ``evaluation_score`` on ``evaluation``, whose coordinate is the step after which it was made. Of a
-        network with output feedback that is the open loop, and ``evaluation_loss_forced`` is beside it; of
-        one with rectified weights there is ``dead_weights``, the share of those at 0.
-    config : TrainingConfig
-    directory : Path or None
-    """
-
-    network: Network
-    task: TaskProtocol
-    history: xr.Dataset
-    config: TrainingConfig
-    directory: Path | None
+OWN = "own: "
+"""What the name of a loss begins with that is a function of the user's."""
 
 
 def train(
@@ -68,26 +43,22 @@ def train(
     n_steps: int | None = None,
     batch_size: int | None = None,
     learning_rate: float | None = None,
-    clip_norm: float | None = None,
-    normalise: str | None = None,
-    evaluate_every: int | None = None,
-    n_evaluation_trials: int | None = None,
-    teacher: float | None = None,
-    truncate: int | None = None,
-    checkpoint_every: int | None = None,
-    prefetch: bool | None = None,
+    loss: Loss | None = None,
+    stages: Sequence[Mapping[str, Any] | StageConfig] | None = None,
     seed: int = 0,
     directory: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
     recording: RecordingConfig | None = None,
+    callbacks: Sequence[Callback] = (),
     progress: bool = True,
+    **settings: Any,
 ) -> TrainingRun:
     """Train a network on a task by backpropagation through time, in place.
 
-    Every step draws fresh trials and takes one step of Adam. Every ``evaluate_every`` steps the loss and the
-    score on a fixed set of held-out trials are measured without recurrent noise; the weights with the lowest
-    held-out loss are left in the network at the end. Training a network again continues: its steps are
-    counted on, and its trials are fresh ones (Adam's running means begin anew).
+    Every step draws fresh trials and takes one step of the optimiser. Every ``evaluate_every`` steps the loss
+    and the score on a fixed set of held-out trials are measured without recurrent noise; the weights with the
+    lowest held-out loss are left in the network at the end. Training a network again continues: its steps
+    are counted on, and its trials are fresh ones (the optimiser's running means begin anew).
 
     Parameters
     ----------
@@ -96,39 +67,55 @@ def train(
     task : Task
         Registered or not.
     n_steps, batch_size, learning_rate : optional
-        Gradient steps, trials per step, Adam's step size. These and the next ones, up to ``seed``, are taken
-        from ``task.recipe`` where they are left out, or else from `neurornn.config.TrainingConfig`.
-    clip_norm : float, optional
-        Largest global norm of the gradient; the default 1 keeps one rare trial from throwing the network out
-        of its basin, 0 means no limit.
-    normalise : {"mask", "all"}, optional
-        Divide the loss by the number of entries with ``mask > 0`` (the default), or of all valid ones.
-    evaluate_every, n_evaluation_trials : int, optional
-        How often (100 steps by default), and on how many trials (256), to evaluate.
-    teacher : float, optional
-        Teacher forcing of a network with output feedback: the share of steps, drawn for each trial, at which
-        the wanted outputs are fed back in place of the network's own. 0, the default, is the open loop, 1
-        forces always; the evaluation reports both.
-    truncate : int, optional
-        Truncated backpropagation: time is cut into windows of so many steps, and no gradient goes back from
-        one into the one before. By default gradients go through the whole trial.
-    checkpoint_every : int, optional
-        For trials too long for memory: hold the activity of so many steps only, and compute it again for the
-        gradient, which is the same.
-    prefetch : bool, optional
-        Whether a thread draws the next batch while the network learns from the last one. The numbers are the
-        same; it pays where trials are slow to draw and a core is free, and costs time elsewhere, so that it
-        is off by default.
+        Gradient steps at most, trials per step, the optimiser's step size. These and all settings below are
+        taken from ``task.recipe`` where they are left out, or else from `neurornn.config.TrainingConfig`.
+    loss : str or callable, optional
+        A name in `neurornn.training.LOSSES`, or a function of outputs and targets; the task's own by default.
+    stages : sequence of mapping, optional
+        A curriculum: for each stage a table of ``task`` (another one, or its registered name),
+        ``parameters`` (fields of the task that differ), ``n_steps`` and ``score`` (whichever comes first ends
+        the stage) and ``trainable``. The best weights are those of the last stage.
     seed : int
         Seed of the training and of the evaluation trials, independent streams.
     directory : path-like, optional
         Folder of the run: configuration, metrics, checkpoint, final weights. Nothing is written without it.
+        With it, Ctrl-C and SIGTERM stop the training between two steps, to be taken up by `resume`.
     overwrite : bool
         Whether an earlier run in the folder is replaced.
     recording : RecordingConfig, optional
         Kept in the run's configuration for the recording that follows.
+    callbacks : sequence of callable
+        Each is called after every evaluation with a `neurornn.training.TrainingState`: step, network, task,
+        the row of metrics, and ``stop()``.
     progress : bool
         Whether to show a progress bar.
+    **settings
+        Any other field of `neurornn.config.TrainingConfig`.
+
+        Loss
+            ``normalise`` ("mask": divide by the number of entries with ``mask > 0``; "all": of all valid
+            ones), ``penalties`` (names in `neurornn.training.PENALTIES` and their coefficients), ``max_norm``
+            (of a unit's incoming recurrent weights), ``teacher`` (share of steps at which the wanted outputs
+            are fed back to a network with output feedback; 0, the default, is the open loop).
+        Weights
+            ``trainable``: what is trained alone, such as ``["input", "recurrent"]`` or names of parameters.
+        Optimiser
+            ``optimiser`` (a name in ``torch.optim``, "Adam" by default), ``optimiser_options``, ``schedule``
+            ("constant", "cosine", "plateau", "cyclic"), ``schedule_options``, ``warmup_steps``, ``clip_norm``
+            (1 by default, which keeps one rare trial from throwing the network out of its basin; 0: no
+            limit), ``clip_value``, ``averaging`` ("weights" or "snapshots"), ``averaging_start``,
+            ``n_snapshots``.
+        Stopping
+            ``max_trials``, ``max_seconds``, ``stop_score`` reached in ``stop_after`` evaluations in a row,
+            ``patience`` (evaluations without a lower held-out loss).
+        Evaluation
+            ``evaluate_every`` (100 steps), ``n_evaluation_trials`` (256), ``evaluate_with_noise`` (whether
+            the best weights are those of the lowest loss with the network's noise), ``diagnostics``,
+            ``tensorboard``.
+        Memory
+            ``truncate`` (steps of the windows that no gradient leaves towards the past),
+            ``checkpoint_every`` (steps whose activity is held at once), ``prefetch`` (draw the next batch
+            while the network learns; it pays where a core is free).
 
     Returns
     -------
@@ -138,10 +125,12 @@ def train(
     ------
     InputError
         Before anything is done: the sizes or dt of network and task differ, the engine cannot serve, a
-        setting is out of range, the folder holds a run.
+        setting is unknown or out of range, the folder holds a run.
     DivergedTraining
         Where the loss or its gradient is no longer a number; the best weights so far are left in the network
         and the last good checkpoint on the disk.
+    InterruptedTraining
+        After Ctrl-C or SIGTERM, where there is a folder.
 
     Examples
     --------
@@ -154,37 +143,146 @@ def train(
     True
     """
     need_matching(network, task)
-    given = {
+    given: dict[str, Any] = {
         "n_steps": n_steps,
         "batch_size": batch_size,
         "learning_rate": learning_rate,
-        "clip_norm": clip_norm,
-        "normalise": normalise,
-        "evaluate_every": evaluate_every,
-        "n_evaluation_trials": n_evaluation_trials,
-        "teacher": teacher,
-        "truncate": truncate,
-        "checkpoint_every": checkpoint_every,
-        "prefetch": prefetch,
+        "loss": OWN + getattr(loss, "__name__", type(loss).__name__) if callable(loss) else loss,
         "seed": seed,
+        **settings,
     }
     given = {name: value for name, value in given.items() if value is not None}
+    own_tasks: list[TaskProtocol | None] = []
+    if stages is not None:
+        given["stages"], own_tasks = take_tasks(stages)
     config = TrainingConfig.from_dict({**task.recipe.training, **given}, source="the training settings")
-    _need_trainable(network, task, config)
-    # The task draws its held-out trials before an earlier run's folder is touched: it may refuse.
-    state = _Training(network, task, config)
+    trainer = _prepared(network, task, config, own_tasks, loss if callable(loss) else None, callbacks)
+    run = None
     if directory is not None:
-        state.run = _begin_directory(directory, network, task, config, recording, overwrite)
-    bar = tqdm(total=config.n_steps, desc="train", unit="step", disable=not progress)
-    with engines_alone(), bar, state.batches:
-        state.evaluate()
-        for k in range(1, config.n_steps + 1):
-            state.advance()
-            if k % config.evaluate_every == 0 or k == config.n_steps:
-                state.evaluate()
-                bar.set_postfix_str(state.summary(), refresh=False)
-            bar.update()
-    return state.finish()
+        run = _begin_directory(directory, network, task, config, recording, overwrite)
+    return trainer.run(run, progress)
+
+
+def resume(
+    directory: str | os.PathLike[str],
+    *,
+    task: TaskProtocol | None = None,
+    stages: Sequence[Mapping[str, Any] | StageConfig] | None = None,
+    loss: Loss | None = None,
+    callbacks: Sequence[Callback] = (),
+    device: torch.device | str | None = None,
+    progress: bool = True,
+) -> TrainingRun:
+    """Go on with a training that was interrupted, to the same bits as if it had not been.
+
+    Parameters
+    ----------
+    directory : path-like
+        Folder of the run.
+    task, stages, loss : optional
+        What a file cannot hold must be given again: a task, stages with a task, or a loss of one's own.
+    callbacks : sequence of callable
+        As for `train`.
+    device : optional
+        As in torch.
+    progress : bool
+        Whether to show a progress bar.
+
+    Returns
+    -------
+    TrainingRun
+
+    Raises
+    ------
+    InputError
+        Where there is no run, it is finished, or another process is training there.
+    CorruptFile
+        Where neither the checkpoint nor the one before it can be read.
+    """
+    run = RunDirectory.open(directory)
+    if run.is_finished:
+        raise InputError(
+            f"the run in {str(run.path)!r} is finished: load it with neurornn.load_run and train it on, or "
+            "start another"
+        )
+    run.need_idle()
+    config = read_config(run.config, RunConfig)
+    named = config.training.loss or ""
+    if named.startswith(OWN) and not callable(loss):
+        raise InputError(
+            f"the run in {str(run.path)!r} was trained with a loss of your own, {named.removeprefix(OWN)!r}: "
+            "pass it, resume(directory, loss=...)"
+        )
+    task = task_of(config, run, task)
+    own_tasks = take_tasks(stages)[1] if stages is not None else []
+    content = load_latest(run.checkpoint, run.previous_checkpoint)
+    if content.get("format") != CHECKPOINT_FORMAT:
+        raise InputError(
+            f"the checkpoint in {str(run.path)!r} is of another version of neurornn "
+            f"({config.neurornn_version or 'unknown'}): resume it with that one"
+        )
+    network = build_network(config.network, device=device)
+    own_loss = loss if callable(loss) else None
+    trainer = _prepared(network, task, config.training, own_tasks, own_loss, callbacks)
+    trainer.restore(content)
+    files.sweep(run.path)
+    run.failure.unlink(missing_ok=True)
+    return trainer.run(run, progress)
+
+
+def _prepared(
+    network: Network,
+    task: TaskProtocol,
+    config: TrainingConfig,
+    own_tasks: Sequence[TaskProtocol | None],
+    loss: Loss | None,
+    callbacks: Sequence[Callback],
+) -> Trainer:
+    """Return what trains, after refusing all that could not be done; nothing is written for that."""
+    if (config.loss or "").startswith(OWN) and loss is None:
+        raise InputError(
+            f"`loss` = {config.loss!r} is a function, which no file can hold: train from Python, with loss=..."
+        )
+    for callback in callbacks:
+        if not callable(callback):
+            raise InputError(f"`callbacks` must be functions of the training's state, got {callback!r}")
+    stages = build_stages(config, task, network, own_tasks)
+    for stage in stages:
+        need_matching(network, stage.task)
+        need_loss(config.loss if loss is None else loss, stage.task, network)
+    _need_trainable(network, config)
+    # The task draws its held-out trials before an earlier run's folder is touched: it may refuse.
+    return Trainer(network, config, stages, loss, callbacks)
+
+
+def _need_trainable(network: Network, config: TrainingConfig) -> None:
+    """Refuse settings that this network cannot be trained with: by name, or by trying one step."""
+    if config.teacher and not network.has_feedback:
+        raise InputError(
+            f"`teacher` = {config.teacher} needs a network with output feedback, which this one has not: "
+            "build it with feedback=True"
+        )
+    need_averaging(config)
+    if config.tensorboard:
+        need_tensorboard()
+    need_optimiser(config, [own for own in network.parameters() if own.requires_grad])
+    needs_rates = Penalties(config.penalties, network).needs_rates
+    if config.max_norm is not None:
+        apply_max_norm(network, float("inf"))
+    # One step of one trial, with a generator of its own: the network's noise stream must not move on.
+    inputs, was_training = network.example_inputs(), network.training
+    try:
+        network.train()(
+            inputs,
+            generator=torch.Generator(inputs.device),
+            teacher=inputs.new_zeros(1, 1, network.output_size) if config.teacher else None,
+            teacher_probability=config.teacher,
+            return_rates=needs_rates,
+            truncate=config.truncate,
+            checkpoint_every=config.checkpoint_every,
+        )
+    finally:
+        network.train(was_training)
 
 
 def need_matching(network: Network, task: TaskProtocol) -> None:
@@ -212,33 +310,6 @@ def need_matching(network: Network, task: TaskProtocol) -> None:
     need_same_dt(network, task.dt)
 
 
-def _need_trainable(network: Network, task: TaskProtocol, config: TrainingConfig) -> None:
-    """Refuse a teacher nobody listens to, a loss that the readout is not for, an engine that cannot serve."""
-    if config.teacher and not network.has_feedback:
-        raise InputError(
-            f"`teacher` = {config.teacher} needs a network with output feedback, which this one has not: "
-            "build it with feedback=True"
-        )
-    if task.loss == "cross_entropy" and network.readout_kind == "softmax":
-        raise InputError(
-            "the cross-entropy takes the softmax itself: build the network with readout='linear'"
-        )
-    # One step of one trial, with a generator of its own: the network's noise stream must not move on.
-    inputs, was_training = network.example_inputs(), network.training
-    try:
-        network.train()(
-            inputs,
-            generator=torch.Generator(inputs.device),
-            teacher=inputs.new_zeros(1, 1, network.output_size) if config.teacher else None,
-            teacher_probability=config.teacher,
-            return_rates=False,
-            truncate=config.truncate,
-            checkpoint_every=config.checkpoint_every,
-        )
-    finally:
-        network.train(was_training)
-
-
 def need_same_dt(network: Network, dt: float) -> None:
     """Refuse a network with a time step of its own that is not the task's."""
     if network.dt is not None and network.dt != dt:
@@ -246,167 +317,6 @@ def need_same_dt(network: Network, dt: float) -> None:
             f"the network's dt is {network.dt} ms but the task's is {dt} ms: there is one dt, the task's; "
             "build the network with dt=task.dt or use network.with_dt(task.dt)"
         )
-
-
-@dataclass
-class _Training:
-    """The moving parts of one training."""
-
-    network: Network
-    task: TaskProtocol
-    config: TrainingConfig
-    run: RunDirectory | None = None
-    step: int = field(init=False)
-    rows: list[dict[str, float]] = field(default_factory=list)
-    n_written: int = 0
-    best_loss: float = math.inf
-
-    def __post_init__(self) -> None:
-        config = self.config
-        self.step = int(self.network.training_record.get("steps_trained", 0))
-        # Where training goes on, the stream begins at its own place, so that no trial is seen twice.
-        position = (self.step,) if self.step else ()
-        stream = seeding.numpy_stream(config.seed, seeding.TRIALS, *position)
-        self.batches = Batches(self.task, config.batch_size, stream, config.n_steps, ahead=config.prefetch)
-        held_out = seeding.numpy_stream(config.seed, seeding.EVALUATION)
-        unseen = self.task.held_out("validation")
-        self.evaluation = self.batch(unseen.draw(config.n_evaluation_trials, held_out))
-        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=config.learning_rate, fused=True)
-        self.best_step = self.step
-        self.best_weights = self.weights()
-
-    def batch(self, trials: Any) -> Batch:
-        return Batch(trials, self.network.output_bias, self.config.normalise)
-
-    def weights(self) -> dict[str, Tensor]:
-        return {name: tensor.detach().cpu().clone() for name, tensor in self.network.state_dict().items()}
-
-    def advance(self) -> None:
-        """Take one gradient step."""
-        network, config = self.network.train(), self.config
-        batch = self.batch(self.batches.next())
-        outputs = network(
-            batch.inputs,
-            teacher=batch.teacher() if config.teacher else None,
-            teacher_probability=config.teacher,
-            return_rates=False,
-            truncate=config.truncate,
-            checkpoint_every=config.checkpoint_every,
-        )[0]
-        self.optimizer.zero_grad()
-        loss = batch.loss(outputs)
-        loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(network.parameters(), config.clip_norm or math.inf)
-        row = {"step": self.step + 1, "loss": loss.item(), "gradient_norm": norm.item()}
-        for what in ("loss", "gradient_norm"):
-            if not math.isfinite(row[what]):
-                self.stop_diverged(what.replace("_", " "), row[what], self.step + 1)
-        self.optimizer.step()
-        self.step += 1
-        self.rows.append(row)
-
-    def stop_diverged(self, what: str, value: float, step: int) -> None:
-        self.network.load_state_dict(self.best_weights)
-        self.network.eval()
-        kept = f"the weights of step {self.best_step}, the best so far, are in the network"
-        if self.run is not None and self.run.checkpoint.exists():
-            kept += f" and the last good checkpoint is {str(self.run.checkpoint)!r}"
-        raise DivergedTraining(
-            f"the {what} became {value} at step {step}: {kept}; train with a smaller learning_rate or "
-            "clip_norm"
-        )
-
-    @torch.no_grad()
-    def evaluate(self) -> None:
-        """Measure the held-out loss and score, keep the weights where they are the best, and write."""
-        outputs = self.network.eval()(self.evaluation.inputs, return_rates=False)[0]
-        loss = float(self.evaluation.loss(outputs))
-        if not math.isfinite(loss):
-            self.stop_diverged("held-out loss", loss, self.step)
-        score = self.task.score(outputs.cpu().numpy(), self.evaluation.trials)
-        if not self.rows:
-            self.rows.append({"step": self.step})
-        self.rows[-1] |= {"evaluation_loss": loss, "evaluation_score": float(np.mean(score))}
-        if self.network.has_feedback:
-            forced = self.network(
-                self.evaluation.inputs, teacher=self.evaluation.teacher(), return_rates=False
-            )[0]
-            self.rows[-1]["evaluation_loss_forced"] = float(self.evaluation.loss(forced))
-        dead = self.network.dead_share()
-        if dead is not None:
-            self.rows[-1]["dead_weights"] = dead
-        if loss < self.best_loss:
-            self.best_loss, self.best_step, self.best_weights = loss, self.step, self.weights()
-        if self.run is not None:
-            self.write(self.run)
-
-    def write(self, run: RunDirectory) -> None:
-        buffer = io.StringIO()
-        columns = (*METRICS, *(name for name in EXTRAS if name in self.rows[0]))
-        table = csv.DictWriter(buffer, columns, restval="", lineterminator="\n")
-        if self.n_written == 0:
-            table.writeheader()
-        table.writerows(self.rows[self.n_written :])
-        files.append_text(run.metrics, buffer.getvalue())
-        self.n_written = len(self.rows)
-        save_checkpoint(
-            run.checkpoint,
-            {
-                "step": self.step,
-                "network": self.weights(),
-                "optimizer": self.optimizer.state_dict(),
-                "best_step": self.best_step,
-                "best_loss": self.best_loss,
-                "best_network": self.best_weights,
-                "trial_stream": self.batches.state,
-                "noise_stream": self.network.noise_generator.get_state(),
-                "metrics": self.rows,
-            },
-        )
-
-    def summary(self) -> str:
-        last = self.rows[-1]
-        return f"held-out loss {last['evaluation_loss']:.3g}, score {last['evaluation_score']:.4f}"
-
-    def finish(self) -> TrainingRun:
-        """Put the best weights into the network and write it."""
-        network = self.network
-        network.load_state_dict(self.best_weights)
-        network.eval()
-        network.training_record = {
-            "steps_trained": self.step,
-            "best_step": self.best_step,
-            "task": describe(self.task),
-            "config": self.config.to_dict(),
-        }
-        if self.run is not None:
-            save_network(network, self.run.network)
-        history = history_dataset(self.rows, self.best_step)
-        return TrainingRun(network, self.task, history, self.config, self.run.path if self.run else None)
-
-
-def history_dataset(rows: list[dict[str, float]], best_step: int) -> xr.Dataset:
-    """Return rows of metrics as a labelled history."""
-    steps = [row for row in rows if "loss" in row]
-    evaluations = [row for row in rows if "evaluation_loss" in row]
-    return xr.Dataset(
-        {
-            "loss": ("step", [row["loss"] for row in steps]),
-            "gradient_norm": ("step", [row["gradient_norm"] for row in steps]),
-            "evaluation_loss": ("evaluation", [row["evaluation_loss"] for row in evaluations]),
-            "evaluation_score": ("evaluation", [row["evaluation_score"] for row in evaluations]),
-            **{
-                name: ("evaluation", [row[name] for row in evaluations])
-                for name in EXTRAS
-                if evaluations and all(name in row for row in evaluations)
-            },
-        },
-        coords={
-            "step": ("step", np.array([row["step"] for row in steps], dtype=int)),
-            "evaluation": ("evaluation", np.array([row["step"] for row in evaluations], dtype=int)),
-        },
-        attrs={"best_step": best_step},
-    )
 
 
 def _begin_directory(

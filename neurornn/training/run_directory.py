@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from neurornn import files
 from neurornn.vocabulary import InputError
+
+try:
+    import fcntl
+except ImportError:  # Windows has no such locks.
+    fcntl = None  # type: ignore[assignment]
 
 
 @dataclass(frozen=True)
@@ -38,6 +45,26 @@ class RunDirectory:
         return self.path / "checkpoint.pt"
 
     @property
+    def previous_checkpoint(self) -> Path:
+        """The checkpoint before that one."""
+        return self.path / "checkpoint.previous.pt"
+
+    @property
+    def failure(self) -> Path:
+        """Why training failed, where it did."""
+        return self.path / "failure.json"
+
+    @property
+    def snapshots(self) -> Path:
+        """Folder of the members of an ensemble."""
+        return self.path / "snapshots"
+
+    @property
+    def tensorboard(self) -> Path:
+        """Folder of TensorBoard's files."""
+        return self.path / "tensorboard"
+
+    @property
     def network(self) -> Path:
         """Stem of the final weights' two files."""
         return self.path / "network"
@@ -65,7 +92,8 @@ class RunDirectory:
     @property
     def _files(self) -> tuple[Path, ...]:
         weights = (self.path / "network.safetensors", self.path / "network.json")
-        return (self.config, self.metrics, self.checkpoint, *weights, self.activity, self.report)
+        checkpoints = (self.checkpoint, self.previous_checkpoint)
+        return (self.config, self.metrics, *checkpoints, *weights, self.failure, self.activity, self.report)
 
     @classmethod
     def create(cls, path: str | os.PathLike[str], *, overwrite: bool = False) -> RunDirectory:
@@ -104,10 +132,13 @@ class RunDirectory:
                 "with --overwrite (in Python: overwrite=True)"
             )
         files.need_writable_folder(run.path)
+        run.need_idle()
         if occupied:
             # The configuration goes last: until then the folder is still known as a run's.
+            files.sweep(run.path)
             drawn = (*run.figures.glob("*.png"), *run.analysis.glob("*.nc"))
-            for file in (*drawn, *reversed(run._files)):
+            members = (*run.snapshots.glob("snapshot_*.*"), *run.tensorboard.glob("events.*"))
+            for file in (*drawn, *members, *reversed(run._files)):
                 file.unlink(missing_ok=True)
         return run
 
@@ -124,3 +155,50 @@ class RunDirectory:
         if not run.config.is_file():
             raise InputError(f"there is no run in {str(path)!r} (no config.toml): check the folder's name")
         return run
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether training came to its end and wrote the final weights."""
+        return self.network.with_suffix(".json").exists()
+
+    @property
+    def is_training(self) -> bool:
+        """Whether a process is training in the folder now."""
+        try:
+            with self.hold():
+                return False
+        except InputError:
+            return True
+
+    def need_idle(self) -> None:
+        """Refuse a folder in which a process is training."""
+        with self.hold():
+            pass
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """Keep the folder to this process within the block; the system lets it go when the process ends.
+
+        Raises
+        ------
+        InputError
+            Where another process, or this one, has it.
+        """
+        if fcntl is None or not self.path.is_dir():
+            yield
+            return
+        handle = os.open(self.path, os.O_RDONLY)
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise InputError(
+                    f"a process is training in {str(self.path)!r} now: wait for it, stop it, or choose "
+                    "another folder"
+                ) from None
+            except OSError:
+                # File systems of clusters may know no locks.
+                pass
+            yield
+        finally:
+            os.close(handle)
