@@ -375,8 +375,8 @@ class TrainingConfig(Config):
     learning_rate: float = pydantic.Field(default=1e-3, gt=0)
     """The optimiser's step size, the largest one where a schedule changes it."""
     schedule: Literal["constant", "cosine", "plateau", "cyclic"] = "constant"
-    """How the learning rate falls: not at all, along half a cosine, when the held-out loss stands still, or along
-    half a cosine again and again."""
+    """How the learning rate falls: not at all, along half a cosine, whenever the held-out loss stands still, or
+    along half a cosine again and again."""
     schedule_options: dict[str, Any] = {}
     """Keyword arguments of torch's scheduler."""
     warmup_steps: int = pydantic.Field(default=0, ge=0)
