@@ -153,7 +153,7 @@ def need_variable(data: xr.Dataset, variable: str, name: str = "activity") -> xr
     return data[variable]
 
 
-FEW_ENTRIES = 2**16
+FEW_ENTRIES = 2**17
 """So many numbers stay near enough to be looked at twice."""
 
 

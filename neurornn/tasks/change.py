@@ -160,8 +160,9 @@ class ChangeDetection(EpochTask):
     ) -> np.ndarray:
         """Return the stream."""
         inputs = self.blank(timeline)
-        inputs[..., 0] = conditions["change_size"][:, None] * timeline.since("response")
-        self.add_noise(inputs, timeline.valid, slice(0, 1), rng)
+        timeline.fill(inputs[..., 0], conditions["change_size"], "response")
+        # In padded steps as well, which `make` empties.
+        self.add_noise(inputs, np.ones_like(timeline.valid), slice(0, 1), rng)
         return inputs
 
     def ask(self, conditions: Mapping[str, np.ndarray], timeline: Timeline) -> np.ndarray:

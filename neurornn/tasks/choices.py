@@ -61,7 +61,7 @@ class ChoiceTask(EpochTask):
     def fixating(self, timeline: Timeline) -> np.ndarray:
         """Return inputs at zero but for the fixation cue, which is 1 until the response."""
         inputs = self.blank(timeline)
-        inputs[..., FIXATION] = timeline.before("response")
+        timeline.fill_before(inputs[..., FIXATION], 1, "response")
         return inputs
 
     def ask(self, conditions: Mapping[str, np.ndarray], timeline: Timeline) -> np.ndarray:

@@ -6,7 +6,6 @@ duration in ms is a number of steps.
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -42,12 +41,18 @@ class FinalAnswerTask(EpochTask):
 
     def weigh(self, conditions: Mapping[str, np.ndarray], timeline: Timeline) -> np.ndarray:
         """Return the mask: 1 in the last step."""
-        return self.last_step(timeline)
+        return self.at_the_end(1, timeline)
 
     @staticmethod
-    def last_step(timeline: Timeline) -> np.ndarray:
-        """Return which step is the last of each trial, shape (trial, time)."""
-        return timeline.step == timeline.end[:, None] - 1
+    def at_the_end(values: np.ndarray | float, timeline: Timeline) -> np.ndarray:
+        """Return values, one or an array (trial,), in the last step and 0 before, shape (trial, time)."""
+        steps = np.zeros((timeline.n_trials, timeline.n_steps), np.float32)
+        last = timeline.end - 1
+        if timeline.shared:
+            steps[:, last[0]] = values
+        else:
+            steps[np.arange(timeline.n_trials), last] = values
+        return steps
 
     @staticmethod
     def last_outputs(outputs: np.ndarray, trials: Trials) -> np.ndarray:
@@ -219,12 +224,14 @@ class Adding(FinalAnswerTask):
         """Return the numbers and where in their ranges the markers stand."""
         return {**conditions, "first_phase": rng.random(n_trials), "second_phase": rng.random(n_trials)}
 
-    def make(self, n_trials: int, conditions: dict[str, np.ndarray], rng: np.random.Generator) -> Trials:
-        """Make trials of the numbers' values, arrays (trial,); chance decides the rest."""
-        trials = super().make(n_trials, conditions, rng)
-        first, second = self.places(trials.conditions, trials.timeline)
+    def _timeline(
+        self, n_trials: int, conditions: Mapping[str, np.ndarray], rng: np.random.Generator
+    ) -> tuple[Timeline, dict[str, np.ndarray]]:
+        """Return when the epochs happen, and when the markers come in ms."""
+        timeline, varied = super()._timeline(n_trials, conditions, rng)
+        first, second = self.places(conditions, timeline)
         times = {"first_time": first * float(self.dt), "second_time": second * float(self.dt)}
-        return dataclasses.replace(trials, conditions={**trials.conditions, **times})
+        return timeline, {**varied, **times}
 
     def places(
         self, conditions: Mapping[str, np.ndarray], timeline: Timeline
@@ -263,7 +270,7 @@ class Adding(FinalAnswerTask):
             places = self.places(conditions, timeline)
             counted = [np.where(step == 0, 0, own) for own, step in zip(values, places, strict=True)]
             answer = 0.5 + (counted[0] + counted[1]) / 4
-        return (answer[:, None] * self.last_step(timeline))[..., None]
+        return self.at_the_end(answer, timeline)[..., None]
 
     def score(self, outputs: np.ndarray, trials: Trials) -> np.ndarray:
         """Return 1 for each trial whose answer is within the tolerance, else 0, shape (trial,)."""
@@ -449,7 +456,8 @@ class Copy(EpochTask):
         symbol = np.zeros((timeline.n_trials, timeline.n_steps), int)
         symbol[:, : self.sequence_length] = self.letters(conditions)
         symbol[np.arange(timeline.n_trials), timeline.stop["delay"] - 1] = self.n_letters + 1
-        return np.eye(self.n_inputs, dtype=np.float32)[symbol]
+        # `take` copies rows several times as fast as an index in brackets.
+        return np.eye(self.n_inputs, dtype=np.float32).take(symbol, axis=0)
 
     def ask(self, conditions: Mapping[str, np.ndarray], timeline: Timeline) -> np.ndarray:
         """Return the right class at each step: blank, then the letters; shape (trial, time)."""
@@ -594,21 +602,24 @@ class TemporalOrder(FinalAnswerTask):
         self, n_trials: int, conditions: dict[str, np.ndarray], rng: np.random.Generator
     ) -> dict[str, np.ndarray]:
         """Return the order, the class and where in their ranges the two symbols stand."""
-        first, second = conditions["first_symbol"], conditions["second_symbol"]
+        right = 2 * (conditions["first_symbol"] == "Y") + (conditions["second_symbol"] == "Y")
         return {
             **conditions,
-            "order": np.char.add(first, second),
-            "target_choice": 2 * (first == "Y") + (second == "Y"),
+            # The classes are called by the order of the symbols.
+            "order": np.array(self.output_labels)[right],
+            "target_choice": right,
             "first_phase": rng.random(n_trials),
             "second_phase": rng.random(n_trials),
         }
 
-    def make(self, n_trials: int, conditions: dict[str, np.ndarray], rng: np.random.Generator) -> Trials:
-        """Make trials of the two symbols, arrays (trial,); chance decides the rest."""
-        trials = super().make(n_trials, conditions, rng)
-        first, second = self.places(trials.conditions, trials.timeline)
+    def _timeline(
+        self, n_trials: int, conditions: Mapping[str, np.ndarray], rng: np.random.Generator
+    ) -> tuple[Timeline, dict[str, np.ndarray]]:
+        """Return when the epochs happen, and when the two symbols come in ms."""
+        timeline, varied = super()._timeline(n_trials, conditions, rng)
+        first, second = self.places(conditions, timeline)
         times = {"first_time": first * float(self.dt), "second_time": second * float(self.dt)}
-        return dataclasses.replace(trials, conditions={**trials.conditions, **times})
+        return timeline, {**varied, **times}
 
     @staticmethod
     def places(conditions: Mapping[str, np.ndarray], timeline: Timeline) -> tuple[np.ndarray, np.ndarray]:
@@ -633,7 +644,8 @@ class TemporalOrder(FinalAnswerTask):
         if self.framed:
             symbol[:, 0] = labels.index("start")
             symbol[trial, timeline.end - 1] = labels.index("end")
-        return np.eye(self.n_inputs, dtype=np.float32)[symbol]
+        # `take` copies rows several times as fast as an index in brackets.
+        return np.eye(self.n_inputs, dtype=np.float32).take(symbol, axis=0)
 
     def constant_inputs(self) -> dict[str, np.ndarray]:
         """Return each of the symbols without meaning."""
@@ -753,14 +765,13 @@ class Latching(FinalAnswerTask):
     ) -> np.ndarray:
         """Return the bit, then noise."""
         inputs = self.blank(timeline)
-        bit = self.strength * conditions["bit"][:, None]
-        inputs[..., 0] = np.where(timeline.during("stimulus"), bit, 0)
+        timeline.fill(inputs[..., 0], self.strength * conditions["bit"], "stimulus")
         self.add_noise(inputs, timeline.during("delay"), slice(0, 1), rng)
         return inputs
 
     def ask(self, conditions: Mapping[str, np.ndarray], timeline: Timeline) -> np.ndarray:
         """Return the target, in the last step, shape (trial, time, 1)."""
-        return (TARGET * conditions["bit"][:, None] * self.last_step(timeline))[..., None]
+        return self.at_the_end(TARGET * conditions["bit"], timeline)[..., None]
 
     def score(self, outputs: np.ndarray, trials: Trials) -> np.ndarray:
         """Return 1 for each trial whose last output has the sign of the bit, else 0, shape (trial,)."""
@@ -890,9 +901,9 @@ class DelayedXOR(ChoiceTask):
         """Return the fixation cue and the two stimuli in noise."""
         inputs = self.fixating(timeline)
         for channel, name in ((1, "first"), (2, "second")):
-            during = timeline.during(f"stimulus_{channel}")
-            inputs[..., channel] = np.where(during, conditions[name][:, None], 0)
-            self.add_noise(inputs, during, slice(channel, channel + 1), rng)
+            epoch = f"stimulus_{channel}"
+            timeline.fill(inputs[..., channel], conditions[name], epoch)
+            self.add_noise(inputs, timeline.during(epoch), slice(channel, channel + 1), rng)
         return inputs
 
     def ideal_choices(self, trials: Trials) -> np.ndarray:

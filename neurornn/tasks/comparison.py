@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import permutations
 from typing import Any
 
@@ -11,6 +12,8 @@ import numpy as np
 
 from neurornn.tasks.choices import ChoiceTask
 from neurornn.tasks.distributions import Choice, Distribution, Duration, Uniform
+from neurornn.tasks.matching import blocks, show_in_noise
+from neurornn.tasks.noise import normals
 from neurornn.tasks.task import Recipe
 from neurornn.tasks.timeline import Timeline
 from neurornn.tasks.trials import Trials
@@ -127,6 +130,10 @@ class DelayedComparison(ChoiceTask):
             criterion=0.95,
         )
 
+    @cached_property
+    def _pairs(self) -> np.ndarray:
+        return np.asarray(self.pairs, float)
+
     def factors(self) -> dict[str, Distribution]:
         """Return which pair is shown, and which of its values first."""
         return {"pair": Choice(*range(len(self.pairs))), "swapped": Choice(False, True)}
@@ -135,7 +142,7 @@ class DelayedComparison(ChoiceTask):
         self, n_trials: int, conditions: dict[str, np.ndarray], rng: np.random.Generator
     ) -> dict[str, np.ndarray]:
         """Return the two values, their difference and the right answer."""
-        pair = np.asarray(self.pairs, float)[conditions["pair"]]
+        pair = self._pairs[conditions["pair"]]
         first, second = np.where(conditions["swapped"][:, None], pair[:, ::-1], pair).T
         return {
             **conditions,
@@ -150,10 +157,11 @@ class DelayedComparison(ChoiceTask):
     ) -> np.ndarray:
         """Return the fixation cue and the two stimuli in noise."""
         inputs = self.fixating(timeline)
-        stimuli = timeline.during("stimulus_1"), timeline.during("stimulus_2")
-        for value, during in zip(("first", "second"), stimuli, strict=True):
-            inputs[..., 1] += self.scaled(conditions[value])[:, None] * during
-        self.add_noise(inputs, stimuli[0] | stimuli[1], slice(0, 2), rng)
+        first, second = np.ones((2, timeline.n_trials, 2))
+        first[:, 1] = self.scaled(conditions["first"])
+        second[:, 1] = self.scaled(conditions["second"])
+        stimuli = [(first, blocks(timeline, "stimulus_1")), (second, blocks(timeline, "stimulus_2"))]
+        show_in_noise(inputs, slice(0, 2), stimuli, self.step_noise, rng)
         return inputs
 
     @staticmethod
@@ -167,7 +175,7 @@ class DelayedComparison(ChoiceTask):
         for epoch in ("stimulus_1", "stimulus_2"):
             during = trials.in_epoch(epoch)
             seen.append((trials.inputs[..., 1] * during).sum(axis=1) / during.sum(axis=1))
-        pairs = self.scaled(np.asarray(self.pairs, float))
+        pairs = self.scaled(self._pairs)
         pairs = np.concatenate([pairs, pairs[:, ::-1]])
         distance = (np.stack(seen, axis=1)[:, None, :] - pairs) ** 2
         if self.noise_std == 0:
@@ -301,10 +309,15 @@ class IntervalDiscrimination(ChoiceTask):
             criterion=0.95,
         )
 
-    @property
+    @cached_property
     def pairs(self) -> tuple[tuple[float, float], ...]:
         """The ordered pairs of different durations."""
         return tuple(permutations(self.intervals, 2))
+
+    @cached_property
+    def _shown(self) -> np.ndarray:
+        """The pairs' durations in ms as they are shown, in whole steps."""
+        return self.whole_steps(np.asarray(self.pairs, float)) * float(self.dt)
 
     def factors(self) -> dict[str, Distribution]:
         """Return which pair of durations is shown, and which colour first."""
@@ -314,8 +327,7 @@ class IntervalDiscrimination(ChoiceTask):
         self, n_trials: int, conditions: dict[str, np.ndarray], rng: np.random.Generator
     ) -> dict[str, np.ndarray]:
         """Return both durations in ms, how much longer blue was, and the right answer."""
-        asked = np.asarray(self.pairs, float)[conditions["pair"]]
-        first, second = (self.whole_steps(asked) * float(self.dt)).T
+        first, second = self._shown[conditions["pair"]].T
         difference = np.where(conditions["first_colour"] == "red", second - first, first - second)
         return {
             **conditions,
@@ -337,11 +349,19 @@ class IntervalDiscrimination(ChoiceTask):
     ) -> np.ndarray:
         """Return the fixation cue and the two stimuli in noise."""
         inputs = self.fixating(timeline)
-        first, second = timeline.during("stimulus_1"), timeline.during("stimulus_2")
+        red_first = conditions["first_colour"] == "red"
+        edges = [(timeline.start[epoch], timeline.stop[epoch]) for epoch in ("stimulus_1", "stimulus_2")]
+        of_colour = {
+            "red": tuple(np.where(red_first, *both) for both in zip(*edges, strict=True)),
+            "blue": tuple(np.where(red_first, *both[::-1]) for both in zip(*edges, strict=True)),
+        }
+        colours = Timeline(of_colour, timeline.n_trials, timeline.n_steps)
+        level = np.ones((timeline.n_trials, timeline.n_steps, 1), np.float32)
+        if self.noise_std:
+            # One number a step serves both channels, as no two stimuli are on at once.
+            level += normals(level.shape, rng, self.step_noise)
         for channel, colour in enumerate(COLOURS, start=1):
-            shown = np.where((conditions["first_colour"] == colour)[:, None], first, second)
-            inputs[..., channel] = shown
-            self.add_noise(inputs, shown, slice(channel, channel + 1), rng)
+            np.copyto(inputs[..., channel], level[..., 0], where=colours.during(colour))
         return inputs
 
     def ideal_choices(self, trials: Trials) -> np.ndarray:

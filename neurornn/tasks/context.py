@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,6 +15,8 @@ from neurornn.tasks.choices import FIXATION, ChoiceTask
 from neurornn.tasks.decisions import need_coherences, share_right, show_streams, sided, steps_of
 from neurornn.tasks.distributions import Choice, Distribution, Duration, Exponential, Fixed, Uniform
 from neurornn.tasks.epoch_task import EpochTask
+from neurornn.tasks.matching import blocks, show_in_noise
+from neurornn.tasks.sequences import SerialTask, stacked
 from neurornn.tasks.task import Recipe
 from neurornn.tasks.timeline import Timeline
 from neurornn.tasks.trials import NO_CHOICE, Loss, Trials
@@ -24,8 +26,6 @@ CONTEXTS = ("motion", "color")
 MODALITIES = ("visual", "auditory", "both")
 TOWARD, AWAY = 1, 2
 RULES = ("short_toward", "long_toward")
-PARTS = 6
-"""Epochs of an attempt in `HierarchicalReasoning`."""
 
 
 @dataclass(frozen=True)
@@ -189,17 +189,19 @@ class ContextDecisionMaking(EpochTask):
         self, conditions: Mapping[str, np.ndarray], timeline: Timeline, rng: np.random.Generator
     ) -> np.ndarray:
         """Return the two streams in noise and the context's cue."""
-        inputs, stimulus = self.blank(timeline), timeline.during("stimulus")
+        inputs = self.blank(timeline)
         for channel, name in enumerate(CONTEXTS):
-            inputs[..., channel] = (conditions[f"{name}_coherence"] / 100)[:, None] * stimulus
+            timeline.fill(inputs[..., channel], conditions[f"{name}_coherence"] / 100, "stimulus")
             inputs[..., 2 + channel] = (conditions["context"] == name)[:, None]
-        self.add_noise(inputs, stimulus, slice(0, 2), rng)
+        self.add_noise(inputs, timeline.during("stimulus"), slice(0, 2), rng)
         return inputs
 
     def ask(self, conditions: Mapping[str, np.ndarray], timeline: Timeline) -> np.ndarray:
         """Return the answer's sign in the response, 0 before it, shape (trial, time, 1)."""
-        sign = np.where(conditions["target_choice"] == 2, 1.0, -1.0)
-        return (sign[:, None] * timeline.since("response"))[..., None]
+        targets = np.zeros((timeline.n_trials, timeline.n_steps, 1), np.float32)
+        sign = np.where(conditions["target_choice"] == 2, 1, -1)
+        timeline.fill(targets[..., 0], sign, "response")
+        return targets
 
     def weigh(self, conditions: Mapping[str, np.ndarray], timeline: Timeline) -> np.ndarray:
         """Return the mask: nothing is asked between fixation and response."""
@@ -381,12 +383,12 @@ class MultisensoryIntegration(ChoiceTask):
         self, conditions: Mapping[str, np.ndarray], timeline: Timeline, rng: np.random.Generator
     ) -> np.ndarray:
         """Return the fixation cue and the streams of the senses that are served, in noise."""
-        inputs, stimulus = self.fixating(timeline), timeline.during("stimulus")
-        signed = 100 * conditions["rate_difference"] / self.boundary
+        inputs = self.fixating(timeline)
+        signed = conditions["rate_difference"] / self.boundary
+        means = np.stack([(1 - signed) / 2, (1 + signed) / 2], axis=1)
         for first, other in ((1, "auditory"), (3, "visual")):
-            during = stimulus & (conditions["modality"] != other)[:, None]
-            show_streams(inputs, first, signed, during)
-            self.add_noise(inputs, during, slice(first, first + 2), rng)
+            served = blocks(timeline, "stimulus", conditions["modality"] != other)
+            show_in_noise(inputs, slice(first, first + 2), [(means, served)], self.step_noise, rng)
         return inputs
 
     def ideal_choices(self, trials: Trials) -> np.ndarray:
@@ -565,7 +567,7 @@ class PostDecisionWager(ChoiceTask):
         inputs, stimulus = self.fixating(timeline), timeline.during("stimulus")
         show_streams(inputs, 1, conditions["signed_coherence"], stimulus)
         self.add_noise(inputs, stimulus, slice(1, 3), rng)
-        inputs[..., self.SURE] = conditions["offered"][:, None] & timeline.since("delay_2")
+        timeline.fill(inputs[..., self.SURE], conditions["offered"], "delay_2", "response")
         return inputs
 
     def make(self, n_trials: int, conditions: dict[str, np.ndarray], rng: np.random.Generator) -> Trials:
@@ -573,23 +575,21 @@ class PostDecisionWager(ChoiceTask):
         trials = super().make(n_trials, conditions, rng)
         evidence, confidence = self._confidence(trials)
         taken = trials.conditions["offered"] & (confidence < self.sure_reward)
-        conditions = {
-            **trials.conditions,
-            "target_choice": np.where(taken, self.SURE, trials.conditions["direction"]),
-            "evidence": evidence,
-            "confidence": confidence,
-        }
-        return dataclasses.replace(
-            trials, targets=self.ask(conditions, trials.timeline), conditions=conditions
-        )
+        # Nobody has seen these trials yet, so that they may be completed where they are.
+        trials.targets[taken] = np.where(trials.targets[taken] == FIXATION, FIXATION, self.SURE)
+        trials.conditions["target_choice"] = np.where(taken, self.SURE, trials.conditions["direction"])
+        trials.conditions["evidence"] = evidence
+        trials.conditions["confidence"] = confidence
+        return trials
 
     def _confidence(self, trials: Trials) -> tuple[np.ndarray, np.ndarray]:
         """Return the summed evidence and the chance that its side is right, shapes (trial,)."""
         evidence = (trials.inputs[..., 2].astype(float) - trials.inputs[..., 1]).sum(axis=1)
-        log_odds = self._log_odds(np.abs(evidence), trials.timeline.length("stimulus"))
+        start, stop = trials.epochs["stimulus"]
+        log_odds = self._log_odds(np.abs(evidence), stop - start)
         return evidence, 1 / (1 + np.exp(-log_odds))
 
-    def _log_odds(self, evidence: np.ndarray, n_steps: np.ndarray) -> np.ndarray:
+    def _log_odds(self, evidence: np.ndarray, n_steps: np.ndarray | int) -> np.ndarray:
         """Return the log odds that the side of summed evidence of this size is the right one.
 
         The sum is normal, of mean n c / 100 and variance 2 n s^2 in n steps with noise s; the coherences c,
@@ -601,7 +601,8 @@ class PostDecisionWager(ChoiceTask):
         strengths = np.asarray(self.coherences, float)[:, None] / 100
         pull = evidence * strengths / (2 * variance)
         loss = n_steps * strengths**2 / (4 * variance)
-        return _log_sum(pull - loss) - _log_sum(-pull - loss)
+        right, wrong = np.logaddexp.reduce([pull - loss, -pull - loss], axis=1)
+        return right - wrong
 
     def ideal_choices(self, trials: Trials) -> np.ndarray:
         """Return the choices that bring the ideal observer most reward, shape (trial,)."""
@@ -647,14 +648,8 @@ class PostDecisionWager(ChoiceTask):
         return {"delay": np.array([1.0, 0.0, 0.0, 0.0]), "sure target": np.array([1.0, 0.0, 0.0, 1.0])}
 
 
-def _log_sum(logarithms: np.ndarray) -> np.ndarray:
-    """Return the logarithm of the sum over the first axis of what these are the logarithms of."""
-    largest = logarithms.max(axis=0)
-    return largest + np.log(np.exp(logarithms - largest).sum(axis=0))
-
-
 @dataclass(frozen=True)
-class HierarchicalReasoning(EpochTask):
+class HierarchicalReasoning(SerialTask):
     """Judge intervals and answer by a rule that switches unannounced (hierarchical reasoning).
 
     Story
@@ -780,7 +775,10 @@ class HierarchicalReasoning(EpochTask):
                 f"{self.switches!r}: give a tuple"
             )
 
-    @property
+    # The intervals are conditions, drawn for each trial.
+    _fixed_epochs: ClassVar[None] = None
+
+    @cached_property
     def epoch_order(self) -> tuple[str, ...]:  # type: ignore[override]
         """The epochs of a trial in the order in which they happen."""
         return tuple(
@@ -829,10 +827,10 @@ class HierarchicalReasoning(EpochTask):
         shown = interval * (1 + self.interval_noise * rng.standard_normal(shape))
         shown = np.maximum(self.whole_steps(shown), 1) * float(self.dt)
         answer = np.where(short_toward == (interval < self.boundary), TOWARD, AWAY)
-        conditions = dict(conditions)
+        rule = np.where(short_toward, *RULES)
         for k in range(self.n_attempts):
             conditions |= {
-                f"rule_{k + 1}": np.where(short_toward[:, k], *RULES),
+                f"rule_{k + 1}": rule[:, k],
                 f"interval_{k + 1}": interval[:, k],
                 f"interval_shown_{k + 1}": shown[:, k],
                 f"target_choice_{k + 1}": answer[:, k],
@@ -847,49 +845,43 @@ class HierarchicalReasoning(EpochTask):
 
     def durations(self, conditions: Mapping[str, np.ndarray]) -> dict[str, Any]:
         """Return the duration of each epoch in ms; the delays are the intervals shown."""
-        fields = {epoch: self.duration_field(epoch) for epoch in self.epoch_order}
         return {
-            epoch: conditions[epoch.replace("delay", "interval_shown")]
-            if name is None
-            else getattr(self, name)
-            for epoch, name in fields.items()
+            epoch: conditions[name] if name in conditions else getattr(self, name)
+            for epoch, name in self._told_by.items()
+        }
+
+    @cached_property
+    def _told_by(self) -> dict[str, str]:
+        """The field, or else the condition, that holds the duration of each epoch."""
+        return {
+            epoch: self.duration_field(epoch) or epoch.replace("delay", "interval_shown")
+            for epoch in self.epoch_order
         }
 
     def show(
         self, conditions: Mapping[str, np.ndarray], timeline: Timeline, rng: np.random.Generator
     ) -> np.ndarray:
         """Return the fixation cue, the flashes and the feedback."""
-        inputs = self.blank(timeline)
-        attempt, part = self._now(timeline)
-        inputs[..., FIXATION] = part != "response"
-        inputs[..., 1] = part == "stimulus"
-        answer = np.take_along_axis(self._in_turn(conditions, "target_choice"), attempt, axis=1)
+        table = self.table(timeline.n_trials, self.n_inputs)
+        table[..., FIXATION] = 1
+        table[:, self.places("response"), FIXATION] = 0
+        table[:, self.places("stimulus"), 1] = 1
+        answer = stacked(conditions, "target_choice", self.n_attempts)
         for choice in (TOWARD, AWAY):
-            inputs[..., 1 + choice] = (part == "feedback") & (answer == choice)
-        return inputs
-
-    def _now(self, timeline: Timeline) -> tuple[np.ndarray, np.ndarray]:
-        """Return which attempt it is at each step, from 0, and which part of it, shapes (trial, time)."""
-        stops = np.stack([timeline.stop[epoch] for epoch in self.epoch_order], axis=1)
-        over = np.zeros((timeline.n_trials, timeline.n_steps + 1), dtype=int)
-        np.add.at(over, (np.arange(timeline.n_trials)[:, None], stops), 1)
-        over = over[:, :-1].cumsum(axis=1)
-        parts = np.array([epoch.rsplit("_", 1)[0] for epoch in self.epoch_order[:PARTS]])
-        return np.minimum(over // PARTS, self.n_attempts - 1), parts[over % PARTS]
-
-    def _in_turn(self, conditions: Mapping[str, np.ndarray], name: str) -> np.ndarray:
-        """Return a condition of every attempt, shape (trial, attempt)."""
-        return np.stack([conditions[f"{name}_{k}"] for k in range(1, self.n_attempts + 1)], axis=1)
+            table[:, self.places("feedback"), 1 + choice] = answer == choice
+        return self.over_time(table, timeline)
 
     def ask(self, conditions: Mapping[str, np.ndarray], timeline: Timeline) -> np.ndarray:
         """Return the right class at each step, shape (trial, time)."""
-        attempt, part = self._now(timeline)
-        answer = np.take_along_axis(self._in_turn(conditions, "target_choice"), attempt, axis=1)
-        return np.where((part == "response") & timeline.valid, answer, FIXATION)
+        table = np.full((timeline.n_trials, len(self.epoch_order)), FIXATION)
+        table[:, self.places("response")] = stacked(conditions, "target_choice", self.n_attempts)
+        return self.over_time(table, timeline)
 
     def weigh(self, conditions: Mapping[str, np.ndarray], timeline: Timeline) -> np.ndarray:
         """Return the mask: nothing is asked in the first response."""
-        return timeline.valid & ~timeline.during("response_1")
+        mask = timeline.valid.astype(np.float32)
+        timeline.fill(mask, 0, "response_1")
+        return mask
 
     def choices_in_turn(self, outputs: np.ndarray, trials: Trials) -> np.ndarray:
         """Return the choice of each attempt, -1 where none is made, shape (trial, attempt)."""
@@ -902,7 +894,9 @@ class HierarchicalReasoning(EpochTask):
 
     def score(self, outputs: np.ndarray, trials: Trials) -> np.ndarray:
         """Return the share of right choices from the second attempt on, shape (trial,)."""
-        right = self.choices_in_turn(outputs, trials) == self._in_turn(trials.conditions, "target_choice")
+        right = self.choices_in_turn(outputs, trials) == stacked(
+            trials.conditions, "target_choice", self.n_attempts
+        )
         return right[:, 1:].mean(axis=1)
 
     def ideal_answers(self, trials: Trials) -> np.ndarray:

@@ -188,11 +188,10 @@ class GoNoGo(ChoiceTask):
         self, conditions: Mapping[str, np.ndarray], timeline: Timeline, rng: np.random.Generator
     ) -> np.ndarray:
         """Return the fixation cue and the stimulus in noise."""
-        inputs, stimulus = self.fixating(timeline), timeline.during("stimulus")
-        go = conditions["go"][:, None]
-        inputs[..., 1] = stimulus & go
-        inputs[..., 2] = stimulus & ~go
-        self.add_noise(inputs, stimulus, slice(1, 3), rng)
+        inputs = self.fixating(timeline)
+        timeline.fill(inputs[..., 1], conditions["go"], "stimulus")
+        timeline.fill(inputs[..., 2], ~conditions["go"], "stimulus")
+        self.add_noise(inputs, timeline.during("stimulus"), slice(1, 3), rng)
         return inputs
 
     def ideal_choices(self, trials: Trials) -> np.ndarray:
@@ -365,8 +364,9 @@ class StopSignal(ChoiceTask):
     ) -> np.ndarray:
         """Return the fixation cue, the go stimulus and the stop signal in noise."""
         inputs, stimuli = self.fixating(timeline), timeline.during("stimulus", "delay")
-        for channel, side in ((1, "left"), (2, "right")):
-            inputs[..., channel] = stimuli & (conditions["side"] == side)[:, None]
+        left = conditions["side"] == "left"
+        for channel, shown in ((1, left), (2, ~left)):
+            inputs[..., channel] = stimuli & shown[:, None]
         inputs[..., 3] = timeline.during("delay") & conditions["stop"][:, None]
         self.add_noise(inputs, stimuli, slice(1, 4), rng)
         return inputs

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from neurornn.tasks.choices import ChoiceTask
 from neurornn.tasks.distributions import Choice, Distribution, Duration, Uniform
+from neurornn.tasks.sequences import SerialTask, stacked
 from neurornn.tasks.task import Recipe
 from neurornn.tasks.timeline import Timeline
 from neurornn.tasks.trials import Trials
@@ -16,7 +19,7 @@ from neurornn.vocabulary import InputError, need_count
 
 
 @dataclass(frozen=True)
-class ProbabilisticReasoning(ChoiceTask):
+class ProbabilisticReasoning(ChoiceTask, SerialTask):
     """Add up what several shapes say about where the reward is (weather prediction).
 
     Story
@@ -119,12 +122,12 @@ class ProbabilisticReasoning(ChoiceTask):
         if not isinstance(self.shapes_stay, bool):
             raise InputError(f"`shapes_stay` must be True or False, got {self.shapes_stay!r}")
 
-    @property
+    @cached_property
     def epoch_order(self) -> tuple[str, ...]:  # type: ignore[override]
         """The epochs of a trial in the order in which they happen."""
         return ("fixation", *self._shows, "delay", "response")
 
-    @property
+    @cached_property
     def _shows(self) -> tuple[str, ...]:
         return tuple(f"stimulus_{k}" for k in range(1, self.n_shown + 1))
 
@@ -160,29 +163,36 @@ class ProbabilisticReasoning(ChoiceTask):
         self, n_trials: int, conditions: dict[str, np.ndarray], rng: np.random.Generator
     ) -> dict[str, np.ndarray]:
         """Return the summed weights, and the choice that is rewarded."""
-        log_odds = self._summed([conditions[f"shape_{k}"] for k in range(1, self.n_shown + 1)])
+        log_odds = self._summed(stacked(conditions, "shape", self.n_shown))
         second = rng.random(n_trials) < self._chance(log_odds)
         return {**conditions, "log_odds": log_odds, "target_choice": np.where(second, 2, 1)}
 
-    def _summed(self, shapes: list[np.ndarray]) -> np.ndarray:
-        """Return the sum of the weights of shapes numbered from 1, without the dust of floating point."""
-        weights = np.asarray(self.weights, float)
-        # Adding 0 makes -0 to 0; the sum of .3, .7 and -1 is not quite 0 without rounding.
-        return np.sum([weights[shape - 1] for shape in shapes], axis=0).round(9) + 0.0
+    @cached_property
+    def _weights(self) -> np.ndarray:
+        return np.asarray(self.weights, float)
+
+    def _summed(self, shapes: np.ndarray) -> np.ndarray:
+        """Return the sums of the weights of shapes numbered from 1, arrays (trial, shape)."""
+        # Adding 0 makes -0 to 0; without rounding, the sum of .3, .7 and -1 is not quite 0.
+        return self._weights[shapes - 1].sum(axis=1).round(9) + 0.0
 
     @staticmethod
     def _chance(log_odds: np.ndarray) -> np.ndarray:
-        """Return the chance that choice 2 is rewarded."""
-        return 1 / (1 + 10.0 ** -np.clip(log_odds, -300, 300))
+        """Return the chance that choice 2 is rewarded, 1 / (1 + 10^-w), in a form that cannot overflow."""
+        return (1 + np.tanh(math.log(10) / 2 * log_odds)) / 2
 
     def show(
         self, conditions: Mapping[str, np.ndarray], timeline: Timeline, rng: np.random.Generator
     ) -> np.ndarray:
         """Return the fixation cue and the shapes."""
-        inputs, trial = self.fixating(timeline), np.arange(timeline.n_trials)
-        for k, epoch in enumerate(self._shows, start=1):
-            on = timeline.during(epoch, self._shows[-1] if self.shapes_stay else epoch)
-            inputs[trial, :, conditions[f"shape_{k}"]] += on
+        table, trial = self.table(timeline.n_trials, self.n_inputs), np.arange(timeline.n_trials)[:, None]
+        table[..., 0] = 1
+        table[:, self.places("response"), 0] = 0
+        places = self.places("stimulus")
+        table[trial, places, stacked(conditions, "shape", self.n_shown)] = 1
+        if self.shapes_stay:
+            table[:, places, 1:] = table[:, places, 1:].cumsum(axis=1)
+        inputs = self.over_time(table, timeline)
         self.add_noise(inputs, timeline.during(self._shows[0], self._shows[-1]), slice(1, None), rng)
         return inputs
 
@@ -197,7 +207,7 @@ class ProbabilisticReasoning(ChoiceTask):
             mean = (trials.inputs[..., 1:] * during).sum(axis=1) / during.sum(axis=1)
             seen.append((mean - before).argmax(axis=1) + 1)
             before = mean if self.shapes_stay else before
-        return np.where(self._summed(seen) >= 0, 2, 1)
+        return np.where(self._summed(np.stack(seen, axis=1)) >= 0, 2, 1)
 
     def ideal_accuracy(self, conditions: Mapping[str, np.ndarray]) -> np.ndarray:
         """Return how often the ideal observer is rewarded in trials of these conditions, shape (trial,)."""

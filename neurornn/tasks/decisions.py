@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -54,10 +53,11 @@ def show_streams(inputs: np.ndarray, first: int, signed_coherence: np.ndarray, d
     signed_coherence : ndarray, shape (trial,)
         The coherence c in percent.
     during : ndarray of bool, shape (trial, time)
+        What lies outside stays as it is.
     """
     for channel, side in ((first, -1), (first + 1, 1)):
-        mean = 0.5 * (1 + side * signed_coherence / 100)
-        inputs[..., channel] = mean[:, None] * during
+        mean = (0.5 * (1 + side * signed_coherence / 100)).astype(inputs.dtype)
+        np.copyto(inputs[..., channel], mean[:, None], where=during)
 
 
 def steps_of(task: EpochTask, epoch: str, conditions: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -489,9 +489,11 @@ class ReactionTimeDecision(EpochTask):
 
     def ask(self, conditions: Mapping[str, np.ndarray], timeline: Timeline) -> np.ndarray:
         """Return what the two outputs are to be, shape (trial, time, output_channel)."""
-        right = conditions["target_choice"][:, None] == np.array([1, 2])
-        risen = right[:, None, :] & timeline.since("response")[..., None]
-        return np.where(risen, self.high, self.low)
+        targets = np.full((timeline.n_trials, timeline.n_steps, self.n_outputs), self.low, np.float32)
+        for channel in range(self.n_outputs):
+            right = conditions["target_choice"] == channel + 1
+            timeline.fill(targets[..., channel], np.where(right, self.high, self.low), "response")
+        return targets
 
     def weigh(self, conditions: Mapping[str, np.ndarray], timeline: Timeline) -> np.ndarray:
         """Return the mask: nothing is asked in the stimulus."""
@@ -673,49 +675,45 @@ class PulseDecisionMaking(ChoiceTask):
     def complete(
         self, n_trials: int, conditions: dict[str, np.ndarray], rng: np.random.Generator
     ) -> dict[str, np.ndarray]:
-        """Return the rates, and the answer that is right where both sides have as many pulses."""
+        """Return the rates of both sides beside the factors."""
         favoured, other = conditions["favoured_rate"], self.total_rate - conditions["favoured_rate"]
         first = conditions["favoured_side"] == 1
-        return {
-            **conditions,
-            "rate_1": np.where(first, favoured, other),
-            "rate_2": np.where(first, other, favoured),
-            "target_choice": rng.integers(1, 3, size=n_trials),
+        rates = {"rate_1": np.where(first, favoured, other), "rate_2": np.where(first, other, favoured)}
+        return {**conditions, **rates}
+
+    def _timeline(
+        self, n_trials: int, conditions: Mapping[str, np.ndarray], rng: np.random.Generator
+    ) -> tuple[Timeline, dict[str, np.ndarray]]:
+        """Return when the epochs happen, and what follows from how long: the pulses and the right answer."""
+        timeline, varied = super()._timeline(n_trials, conditions, rng)
+        seconds = timeline.length("stimulus") * (self.dt / 1000)
+        first, second = (rng.poisson(conditions[name] * seconds) for name in ("rate_1", "rate_2"))
+        tied = rng.integers(1, 3, size=n_trials)
+        counted = {
+            "n_pulses_1": first,
+            "n_pulses_2": second,
+            "pulse_difference": second - first,
+            "target_choice": np.where(first == second, tied, np.where(second > first, 2, 1)),
         }
+        return timeline, {**varied, **counted}
 
     def show(
         self, conditions: Mapping[str, np.ndarray], timeline: Timeline, rng: np.random.Generator
     ) -> np.ndarray:
         """Return the fixation cue and the pulses."""
-        inputs, stimulus = self.fixating(timeline), timeline.during("stimulus")
-        rates = np.stack([conditions["rate_1"], conditions["rate_2"]], axis=1)
-        inputs[..., 1:] = rng.poisson(rates[:, None, :] * stimulus[..., None] * (self.dt / 1000))
+        inputs = self.fixating(timeline)
+        start, stop = timeline.start["stimulus"], timeline.stop["stimulus"]
+        shape = timeline.n_trials, timeline.n_steps
+        for side in (1, 2):
+            # Of so many pulses of a Poisson process, each falls on any step alike.
+            trial = np.repeat(np.arange(shape[0]), conditions[f"n_pulses_{side}"])
+            entry = trial * shape[1] + rng.integers(start[trial], stop[trial])
+            inputs[..., side] = np.bincount(entry, minlength=shape[0] * shape[1]).reshape(shape)
         return inputs
-
-    def make(self, n_trials: int, conditions: dict[str, np.ndarray], rng: np.random.Generator) -> Trials:
-        """Make trials of the factors' values, arrays (trial,); the pulses that fell decide what is right."""
-        trials = super().make(n_trials, conditions, rng)
-        first, second = self._counts(trials)
-        tied = trials.conditions["target_choice"]
-        conditions = {
-            **trials.conditions,
-            "target_choice": np.where(first == second, tied, np.where(second > first, 2, 1)),
-            "n_pulses_1": first,
-            "n_pulses_2": second,
-            "pulse_difference": second - first,
-        }
-        return dataclasses.replace(
-            trials, targets=self.ask(conditions, trials.timeline), conditions=conditions
-        )
-
-    @staticmethod
-    def _counts(trials: Trials) -> tuple[np.ndarray, np.ndarray]:
-        first, second = trials.inputs[..., 1:].sum(axis=1).round().astype(int).T
-        return first, second
 
     def ideal_choices(self, trials: Trials) -> np.ndarray:
         """Return the choices of an observer who counts, 2 where there were as many, shape (trial,)."""
-        first, second = self._counts(trials)
+        first, second = trials.inputs[..., 1:].sum(axis=1).T
         return self.unless_held(np.where(first > second, 1, 2), trials)
 
     def ideal_accuracy(self, conditions: Mapping[str, np.ndarray]) -> np.ndarray:

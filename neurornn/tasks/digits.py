@@ -7,12 +7,12 @@ import math
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from typing import Any, ClassVar
 
 import numpy as np
 
-from neurornn.tasks.classics import FinalAnswerTask, place
+from neurornn.tasks.classics import FinalAnswerTask
 from neurornn.tasks.distributions import Choice, Distribution
 from neurornn.tasks.task import Recipe
 from neurornn.tasks.timeline import Timeline
@@ -185,13 +185,17 @@ class SequentialDigits(FinalAnswerTask):
         self, n_trials: int, conditions: dict[str, np.ndarray], rng: np.random.Generator
     ) -> dict[str, np.ndarray]:
         """Return the number of the picture in the data set, and the right answer."""
+        members, first, sizes = self._row
+        digit = conditions["digit"]
+        image = members[first[digit] + rng.integers(sizes[digit])]
+        return {**conditions, "image": image, "target_choice": digit}
+
+    @cached_property
+    def _row(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The split's pictures in one row, digit by digit; where those of each begin, and how many."""
         members = images_of(self.split)
         sizes = np.array([len(own) for own in members])
-        # All digits' pictures in one row: a digit's first stands where those before it end.
-        first = np.cumsum(sizes) - sizes
-        digit = conditions["digit"]
-        image = np.concatenate(members)[first[digit] + place(rng.random(n_trials), sizes[digit])]
-        return {**conditions, "image": image, "target_choice": digit}
+        return np.concatenate(members), np.cumsum(sizes) - sizes, sizes
 
     @property
     def pixel_order(self) -> np.ndarray:
@@ -204,7 +208,10 @@ class SequentialDigits(FinalAnswerTask):
         self, conditions: Mapping[str, np.ndarray], timeline: Timeline, rng: np.random.Generator
     ) -> np.ndarray:
         """Return the pictures' pixels."""
-        return digit_images()[0][conditions["image"]][:, self.pixel_order, None]
+        images = digit_images()[0][conditions["image"]]
+        if self.permuted:
+            images = images[:, self.pixel_order]
+        return images[..., None]
 
     def constant_inputs(self) -> dict[str, np.ndarray]:
         """Return paper without ink."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -20,6 +21,8 @@ from neurornn.tasks.trials import Trials
 from neurornn.vocabulary import InputError, need_at_least_zero, need_choice, need_positive
 
 TIMINGS = ("trial", "batch")
+FEW_CHANNELS = 5
+"""Below this many, channels are cleared one by one; from here on, trials are."""
 
 
 class EpochTask(Task):
@@ -120,6 +123,11 @@ class EpochTask(Task):
 
     def durations(self, conditions: Mapping[str, np.ndarray]) -> dict[str, Any]:
         """Return the duration of each epoch in ms: a number, a distribution, or an array (trial,)."""
+        return dict(self._given_durations)
+
+    @cached_property
+    def _given_durations(self) -> dict[str, Any]:
+        """The durations that are fields."""
         named = {epoch: self.duration_field(epoch) for epoch in self.epoch_order}
         return {epoch: getattr(self, name) for epoch, name in named.items() if name is not None}
 
@@ -149,8 +157,8 @@ class EpochTask(Task):
         timeline, varied = self._timeline(n_trials, conditions, rng)
         conditions |= varied
         inputs = self.show(conditions, timeline, rng)
-        for trial in np.flatnonzero(timeline.end < timeline.n_steps):
-            inputs[trial, timeline.end[trial] :] = 0
+        if not timeline.shared:
+            self._clear_padding(inputs, timeline)
         return Trials(
             self,
             inputs=inputs,
@@ -160,6 +168,17 @@ class EpochTask(Task):
             conditions=conditions,
             epochs=timeline.epochs,
         )
+
+    @staticmethod
+    def _clear_padding(inputs: np.ndarray, timeline: Timeline) -> None:
+        """Set what comes after the end of each trial to zero, in place."""
+        if inputs.shape[2] < FEW_CHANNELS:
+            late = slice(int(timeline.end.min()), None)
+            for k in range(inputs.shape[2]):
+                np.copyto(inputs[:, late, k], 0, where=~timeline.valid[:, late])
+        else:
+            for own, end in zip(inputs, timeline.end.tolist(), strict=True):
+                own[end:] = 0
 
     def _timeline(
         self, n_trials: int, conditions: Mapping[str, np.ndarray], rng: np.random.Generator
@@ -173,7 +192,8 @@ class EpochTask(Task):
             if isinstance(duration, Distribution) and not isinstance(duration, Fixed):
                 n_drawn = 1 if self.timing == "batch" else n_trials
                 lengths[epoch] = self.whole_steps(duration.draw(n_drawn, rng))
-                varied[f"{epoch}_duration"] = np.full(n_trials, lengths[epoch] * float(self.dt))
+                realised = lengths[epoch] * float(self.dt)
+                varied[f"{epoch}_duration"] = np.repeat(realised, n_trials // n_drawn)
             elif isinstance(duration, np.ndarray):
                 lengths[epoch] = self.whole_steps(duration)
             else:
@@ -182,7 +202,8 @@ class EpochTask(Task):
 
     def whole_steps(self, durations: np.ndarray) -> np.ndarray:
         """Return how many whole steps fit into durations in ms, as `steps` does for one."""
-        return np.floor(durations / self.dt + 1e-9).astype(int)
+        # Durations are never negative, so that cutting the fraction off is flooring.
+        return (durations / self.dt + 1e-9).astype(int)
 
     @property
     def step_noise(self) -> float:
@@ -207,17 +228,21 @@ class EpochTask(Task):
             Channels with noise, each with its own.
         rng : numpy.random.Generator
         """
-        somewhere = np.flatnonzero(during.any(axis=0))
-        if self.noise_std == 0 or somewhere.size == 0:
+        if self.noise_std == 0:
             return
-        extent = slice(somewhere[0], somewhere[-1] + 1)
-        noisy, silent = inputs[:, extent, channels], ~during[:, extent]
-        noise = normals(noisy.shape, rng, self.step_noise)
-        if silent.any():
-            noise[silent] = 0
+        extent = slice(None)
+        if not during.all():
+            somewhere = np.flatnonzero(during.any(axis=0))
+            if somewhere.size == 0:
+                return
+            extent = slice(somewhere[0], somewhere[-1] + 1)
+        noisy, heard = inputs[:, extent, channels], during[:, extent]
+        noise, always = normals(noisy.shape, rng, self.step_noise), bool(heard.all())
         if noisy.shape[2] >= MANY_CHANNELS:
+            if not always:
+                noise[~heard] = 0
             noisy += noise
             return
         # Channel by channel, since NumPy takes its time over rows as short as the channels are few.
         for k in range(noisy.shape[2]):
-            noisy[..., k] += noise[..., k]
+            np.add(noisy[..., k], noise[..., k], out=noisy[..., k], where=always or heard)

@@ -129,26 +129,30 @@ class FlipFlop(Task):
 
     def make(self, n_trials: int, conditions: dict[str, np.ndarray], rng: np.random.Generator) -> Trials:
         """Make trials; the first pulses have the signs that are given, or any."""
-        shape = (n_trials, self.steps(self.duration), self.n_bits)
-        pulse = rng.random(shape, dtype=np.float32) < self.pulse_probability
-        pulse[:, 0] = True
-        sign = 2 * rng.integers(2, size=shape, dtype=np.int8) - 1
+        n_steps = self.steps(self.duration)
+        # Time last, so that the steps of a channel lie in a row and start with a pulse.
+        pulse = rng.random((self.n_bits, n_trials, n_steps), dtype=np.float32) < self.pulse_probability
+        pulse[..., 0] = True
+        at = np.flatnonzero(pulse)
+        sign = (2 * rng.integers(2, size=at.size, dtype=np.int8) - 1).astype(np.float32)
+        starts = np.arange(0, pulse.size, n_steps).reshape(self.n_bits, n_trials)
+        first = np.ascontiguousarray(np.searchsorted(at, starts).T)
         if conditions:
             given = conditions["first_pattern"].astype(f"<U{self.n_bits}")
-            sign[:, 0] = np.where(given.view("<U1").reshape(n_trials, self.n_bits) == "+", 1, -1)
-        step = np.arange(shape[1])[None, :, None]
-        last_pulse = np.maximum.accumulate(np.where(pulse, step, 0), axis=1)
+            sign[first] = np.where(given.view("<U1").reshape(first.shape) == "+", 1, -1)
         # One character per bit, glued to one string per trial by looking at the same bytes another way.
-        first = np.where(sign[:, 0] > 0, "+", "-").view(f"<U{self.n_bits}")[:, 0]
-        mask = ~pulse
-        mask[:, 1:] &= ~pulse[:, :-1]
-        return Trials(
-            self,
-            inputs=np.where(pulse, sign, 0),
-            targets=np.take_along_axis(sign, last_pulse, axis=1),
-            mask=mask,
-            conditions={"first_pattern": first},
-        )
+        pattern = np.where(sign[first] > 0, "+", "-").view(f"<U{self.n_bits}")[:, 0]
+        shown, asked = np.zeros(pulse.size, np.float32), np.ones(pulse.size, np.float32)
+        shown[at] = sign
+        # The step after a channel's last one is the next channel's first, which has a pulse of its own.
+        asked[at] = asked[np.minimum(at + 1, pulse.size - 1)] = 0
+        held = np.repeat(sign, np.diff(at, append=pulse.size))
+        rows = [own.reshape(pulse.shape) for own in (shown, held, asked)]
+        inputs, targets, mask = np.empty((3, n_trials, n_steps, self.n_bits), np.float32)
+        for array, own in zip((inputs, targets, mask), rows, strict=True):
+            for bit in range(self.n_bits):
+                array[..., bit] = own[bit]
+        return Trials(self, inputs=inputs, targets=targets, mask=mask, conditions={"first_pattern": pattern})
 
     def score(self, outputs: np.ndarray, trials: Trials) -> np.ndarray:
         """Return the share of unmasked entries with the right sign, shape (trial,)."""

@@ -98,16 +98,23 @@ class IntervalTask(EpochTask):
         shown = conditions.get("measured_interval", conditions["interval_duration"])
         return {epoch: known.get(epoch, shown) for epoch in self.epoch_order}
 
-    def pulse_at(self, epoch: str, timeline: Timeline) -> np.ndarray:
-        """Return the steps of the pulse with which an epoch begins, shape (trial, time)."""
-        since = timeline.steps_since(epoch)
-        return (since >= 0) & (since < max(1, self.steps(self.pulse))) & timeline.valid
+    def show_pulses(self, inputs: np.ndarray, timeline: Timeline, channels: Mapping[str, int]) -> None:
+        """Show the pulses with which epochs begin, each epoch's on its input channel, in place."""
+        trial, pulse = np.arange(timeline.n_trials)[:, None], np.arange(max(1, self.steps(self.pulse)))
+        # A pulse ends with its trial at the latest.
+        last = timeline.end[:, None] - 1
+        for epoch, channel in channels.items():
+            inputs[trial, np.minimum(timeline.start[epoch][:, None] + pulse, last), channel] = 1
 
     def ask(self, conditions: Mapping[str, np.ndarray], timeline: Timeline) -> np.ndarray:
         """Return 0 until the epoch ``go``, then a line that reaches 1 after the interval and goes on."""
-        since = np.maximum(timeline.steps_since("go"), 0) * float(self.dt)
-        ramp = THRESHOLD * since / conditions["production_interval"][:, None]
-        return (ramp * timeline.valid)[..., None]
+        # In single precision from the first: whole numbers of steps are exact in it.
+        start = timeline.start["go"].astype(np.float32)
+        n_steps = (conditions["production_interval"] / (self.dt * THRESHOLD)).astype(np.float32)
+        ramp = np.maximum(timeline.step.astype(np.float32) - start[:, None], 0)
+        ramp /= n_steps[:, None]
+        ramp *= timeline.valid
+        return ramp[..., None]
 
     def production_time(self, outputs: np.ndarray, trials: Trials) -> np.ndarray:
         """Return when the output first reaches the threshold, in ms since ``go`` began, shape (trial,).
@@ -274,10 +281,10 @@ class ReadySetGo(IntervalTask):
     ) -> np.ndarray:
         """Return the two pulses and the gain in noise."""
         inputs = self.blank(timeline)
-        inputs[..., 0] = self.pulse_at("stimulus", timeline)
-        inputs[..., 1] = self.pulse_at("go", timeline)
+        self.show_pulses(inputs, timeline, {"stimulus": 0, "go": 1})
         inputs[..., 2] = conditions["gain"][:, None]
-        self.add_noise(inputs, timeline.valid, slice(0, 3), rng)
+        # In padded steps as well, which `make` empties.
+        self.add_noise(inputs, np.ones_like(timeline.valid), slice(0, 3), rng)
         return inputs
 
     def bayes_least_squares(self, measured: np.ndarray) -> np.ndarray:
@@ -429,9 +436,11 @@ class MotorTiming(IntervalTask):
     ) -> np.ndarray:
         """Return the cue and the Set pulse in noise."""
         inputs = self.blank(timeline)
-        inputs[..., 0] = conditions["interval_duration"][:, None] / 1000 * timeline.since("stimulus")
-        inputs[..., 1] = self.pulse_at("go", timeline)
-        self.add_noise(inputs, timeline.valid, slice(0, 2), rng)
+        seconds = (conditions["interval_duration"] / 1000).astype(np.float32)
+        np.copyto(inputs[..., 0], seconds[:, None], where=timeline.since("stimulus"))
+        self.show_pulses(inputs, timeline, {"go": 1})
+        # In padded steps as well, which `make` empties.
+        self.add_noise(inputs, np.ones_like(timeline.valid), slice(0, 2), rng)
         return inputs
 
     def constant_inputs(self) -> dict[str, np.ndarray]:
@@ -539,9 +548,9 @@ class OneTwoThreeGo(IntervalTask):
     ) -> np.ndarray:
         """Return the three beats in noise."""
         inputs = self.blank(timeline)
-        for epoch in ("stimulus_1", "stimulus_2", "go"):
-            inputs[..., 0] += self.pulse_at(epoch, timeline)
-        self.add_noise(inputs, timeline.valid, slice(0, 1), rng)
+        self.show_pulses(inputs, timeline, {"stimulus_1": 0, "stimulus_2": 0, "go": 0})
+        # In padded steps as well, which `make` empties.
+        self.add_noise(inputs, np.ones_like(timeline.valid), slice(0, 1), rng)
         return inputs
 
     def constant_inputs(self) -> dict[str, np.ndarray]:

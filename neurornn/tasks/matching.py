@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,6 +13,7 @@ from neurornn.numerics.binomial import normal_cdf
 from neurornn.tasks.choices import FIXATION, ChoiceTask
 from neurornn.tasks.distributions import Choice, Distribution, Duration, as_distribution
 from neurornn.tasks.epoch_task import EpochTask
+from neurornn.tasks.noise import normals
 from neurornn.tasks.rings import TURN, bump
 from neurornn.tasks.task import Recipe
 from neurornn.tasks.timeline import Timeline
@@ -46,24 +48,63 @@ def draw_among(allowed: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.where(allowed, rng.random(allowed.shape), -1).argmax(axis=1)
 
 
-def bumps(directions: Sequence[np.ndarray], during: Sequence[np.ndarray], n_ring: int) -> np.ndarray:
-    """Return what a ring is shown, one direction after another.
+Block = tuple[slice | np.ndarray, slice]
+"""Trials, and the steps that an epoch lasts in all of them."""
+
+
+def blocks(timeline: Timeline, epoch: str, among: np.ndarray | None = None) -> list[Block]:
+    """Return an epoch as blocks of trials and steps, one for all trials in which it begins and ends alike.
+
+    Trials in which it lasts no step are in none of them, nor those that are not ``among`` (bool, (trial,)).
+
+    Examples
+    --------
+    >>> timeline = Timeline.of_lengths({"delay": np.array([2, 3, 2]), "stimulus": 4}, n_trials=3)
+    >>> [(trials.tolist(), steps.start, steps.stop) for trials, steps in blocks(timeline, "stimulus")]
+    [([0, 2], 2, 6), ([1], 3, 7)]
+    """
+    if timeline.shared:
+        return [(slice(None) if among is None else np.flatnonzero(among), slice(*timeline.epochs[epoch]))]
+    alike: dict[tuple[int, int], list[int]] = {}
+    edges = list(zip(timeline.start[epoch].tolist(), timeline.stop[epoch].tolist(), strict=True))
+    for trial in range(timeline.n_trials) if among is None else np.flatnonzero(among).tolist():
+        alike.setdefault(edges[trial], []).append(trial)
+    return [(np.array(trials), slice(*own)) for own, trials in alike.items() if own[0] < own[1]]
+
+
+def show_in_noise(
+    inputs: np.ndarray,
+    channels: slice,
+    stimuli: Sequence[tuple[np.ndarray, Sequence[Block]]],
+    std: float,
+    rng: np.random.Generator,
+) -> None:
+    """Set channels to the means of stimuli plus noise while these are on, in place.
 
     Parameters
     ----------
-    directions : sequence of ndarray, shape (trial,)
-        In radians.
-    during : sequence of ndarray of bool, shape (trial, time)
-        When each of them is shown.
-    n_ring : int
-        Channels of the ring.
-
-    Returns
-    -------
-    ndarray, shape (trial, time, channel)
+    inputs : ndarray, shape (trial, time, input_channel)
+    channels : slice
+    stimuli : sequence of (means, blocks)
+        The means of each stimulus, shape (trial, channel), and when it is on, as `blocks` returns it.
+    std : float
+        Standard deviation of the noise of one step, each channel's its own.
+    rng : numpy.random.Generator
     """
-    heights = bump(np.stack(directions, axis=1), n_ring).astype(np.float32)
-    return np.stack(during, axis=2).astype(np.float32) @ heights
+    parts = [(means[trials], trials, steps) for means, own in stimuli for trials, steps in own]
+    if not parts:
+        return
+    n_steps = [steps.stop - steps.start for _, _, steps in parts]
+    # All stimuli as the steps of one array: NumPy takes its time over rows as short as channels are few.
+    means = np.concatenate([own for own, _, _ in parts]).astype(np.float32)
+    shown = np.repeat(means, np.repeat(n_steps, [len(own) for own, _, _ in parts]), axis=0)
+    if std and shown.size:
+        shown += normals(shown.shape, rng, std)
+    first = 0
+    for (own, trials, steps), length in zip(parts, n_steps, strict=True):
+        last = first + len(own) * length
+        inputs[trials, steps, channels] = shown[first:last].reshape(len(own), length, shown.shape[1])
+        first = last
 
 
 def likelihoods(
@@ -147,15 +188,18 @@ class MatchTask(ChoiceTask):
         """Names of the output channels."""
         return ("fixate", "match", "non_match")
 
-    @property
+    @cached_property
+    def _directions(self) -> np.ndarray:
+        return spread_directions(self.n_directions)
+
+    @cached_property
     def matching(self) -> np.ndarray:
         """Which test direction (column) matches which sample direction (row)."""
         raise NotImplementedError(f"{type(self).__name__} must define matching -> (direction, direction)")
 
     def factors(self) -> dict[str, Distribution]:
         """Return the direction of the sample, and whether the test matches."""
-        directions = spread_directions(self.n_directions).tolist()
-        return {"sample_direction": Choice(*directions), "match": Choice(True, False)}
+        return {"sample_direction": Choice(*self._directions.tolist()), "match": Choice(True, False)}
 
     def complete(
         self, n_trials: int, conditions: dict[str, np.ndarray], rng: np.random.Generator
@@ -165,7 +209,7 @@ class MatchTask(ChoiceTask):
         test = draw_among(self.matching[sample] == match[:, None], rng)
         return {
             **conditions,
-            "test_direction": spread_directions(self.n_directions)[test],
+            "test_direction": self._directions[test],
             "target_choice": np.where(match, MATCH, NON_MATCH),
         }
 
@@ -174,15 +218,15 @@ class MatchTask(ChoiceTask):
     ) -> np.ndarray:
         """Return the fixation cue, and the sample and the test in noise."""
         inputs = self.fixating(timeline)
-        stimuli = timeline.during("stimulus_1"), timeline.during("stimulus_2")
-        directions = conditions["sample_direction"], conditions["test_direction"]
-        inputs[..., 1:] = bumps(directions, stimuli, self.n_ring)
-        self.add_noise(inputs, stimuli[0] | stimuli[1], slice(1, None), rng)
+        directions = np.array([conditions["sample_direction"], conditions["test_direction"]])
+        sample, test = bump(directions, self.n_ring)
+        stimuli = [(sample, blocks(timeline, "stimulus_1")), (test, blocks(timeline, "stimulus_2"))]
+        show_in_noise(inputs, slice(1, None), stimuli, self.step_noise, rng)
         return inputs
 
     def ideal_choices(self, trials: Trials) -> np.ndarray:
         """Return the likelier answer given both stimuli, shape (trial,)."""
-        templates = bump(spread_directions(self.n_directions), self.n_ring)
+        templates = bump(self._directions, self.n_ring)
         sample, test = (
             likelihoods(
                 trials.inputs[..., 1:], trials.in_epoch(epoch), templates, self.noise_std**2 / self.dt
@@ -296,7 +340,7 @@ class DelayedMatchToSample(MatchTask):
             criterion=0.97,
         )
 
-    @property
+    @cached_property
     def matching(self) -> np.ndarray:
         """Which test direction (column) matches which sample direction (row): the same one."""
         return np.eye(self.n_directions, dtype=bool)
@@ -423,7 +467,7 @@ class DelayedMatchToCategory(MatchTask):
         """Return the category of directions in radians, 1 or 2."""
         return np.where((np.asarray(directions) - self.boundary) % TURN < TURN / 2, 1, 2)
 
-    @property
+    @cached_property
     def matching(self) -> np.ndarray:
         """Which test direction (column) matches which sample direction (row): those of its category."""
         category = self.category(spread_directions(self.n_directions))
@@ -434,10 +478,8 @@ class DelayedMatchToCategory(MatchTask):
     ) -> dict[str, np.ndarray]:
         """Return a test direction, both categories and the right answer."""
         conditions = super().complete(n_trials, conditions, rng)
-        categories = {
-            f"{name}_category": self.category(conditions[f"{name}_direction"]) for name in ("sample", "test")
-        }
-        return conditions | categories
+        sample, test = self.category(np.array([conditions["sample_direction"], conditions["test_direction"]]))
+        return conditions | {"sample_category": sample, "test_category": test}
 
 
 @dataclass(frozen=True)
@@ -558,12 +600,12 @@ class DelayedPairedAssociation(ChoiceTask):
         self, conditions: Mapping[str, np.ndarray], timeline: Timeline, rng: np.random.Generator
     ) -> np.ndarray:
         """Return the fixation cue, and the sample and the test in noise."""
-        inputs = self.fixating(timeline)
-        stimuli = timeline.during("stimulus_1"), timeline.during("stimulus_2")
-        for channel, name, during in ((0, "sample", stimuli[0]), (2, "test", stimuli[1])):
-            for k in (1, 2):
-                inputs[..., channel + k] = (conditions[name] == k)[:, None] & during
-        self.add_noise(inputs, stimuli[0] | stimuli[1], slice(1, None), rng)
+        inputs, trial = self.fixating(timeline), np.arange(timeline.n_trials)
+        sample, test = np.zeros((2, timeline.n_trials, 4))
+        sample[trial, conditions["sample"] - 1] = 1
+        test[trial, 2 + conditions["test"] - 1] = 1
+        stimuli = [(sample, blocks(timeline, "stimulus_1")), (test, blocks(timeline, "stimulus_2"))]
+        show_in_noise(inputs, slice(1, None), stimuli, self.step_noise, rng)
         return inputs
 
     def ideal_choices(self, trials: Trials) -> np.ndarray:
@@ -738,9 +780,17 @@ class DualDelayedMatchToSample(EpochTask):
             criterion=0.95,
         )
 
+    @cached_property
+    def _directions(self) -> np.ndarray:
+        return spread_directions(self.n_directions)
+
+    @cached_property
+    def _matching(self) -> np.ndarray:
+        return np.eye(self.n_directions, dtype=bool)
+
     def factors(self) -> dict[str, Distribution]:
         """Return both samples, and of both tests which location is asked for and whether it matches."""
-        directions = Choice(*spread_directions(self.n_directions).tolist())
+        directions = Choice(*self._directions.tolist())
         return {
             "sample_direction_1": directions,
             "sample_direction_2": directions,
@@ -754,19 +804,20 @@ class DualDelayedMatchToSample(EpochTask):
         self, n_trials: int, conditions: dict[str, np.ndarray], rng: np.random.Generator
     ) -> dict[str, np.ndarray]:
         """Return the directions of the tests at both locations, and the right answers."""
-        directions = spread_directions(self.n_directions)
-        matching = np.eye(self.n_directions, dtype=bool)
-        samples = [places(conditions[f"sample_direction_{place}"], self.n_directions) for place in (1, 2)]
-        for k in (1, 2):
-            asked = np.where(conditions[f"cue_{k}"] == 1, *samples)
-            tested = draw_among(matching[asked] == conditions[f"match_{k}"][:, None], rng)
-            conditions[f"test_direction_{k}"] = directions[tested]
-            conditions[f"other_direction_{k}"] = directions[rng.integers(self.n_directions, size=n_trials)]
-        answers = [np.where(conditions[f"match_{k}"], MATCH, NON_MATCH) for k in (1, 2)]
+        samples = np.array([conditions["sample_direction_1"], conditions["sample_direction_2"]])
+        # Both tests at once, the first one's trials before the second one's.
+        cue = np.concatenate([conditions["cue_1"], conditions["cue_2"]])
+        match = np.concatenate([conditions["match_1"], conditions["match_2"]])
+        asked = places(samples, self.n_directions)[cue - 1, np.tile(np.arange(n_trials), 2)]
+        tested = draw_among(self._matching[asked] == match[:, None], rng)
+        other = rng.integers(self.n_directions, size=len(tested))
+        for name, drawn in (("test", tested), ("other", other)):
+            first, second = self._directions[drawn].reshape(2, n_trials)
+            conditions |= {f"{name}_direction_1": first, f"{name}_direction_2": second}
         return {
             **conditions,
             "switched": conditions["cue_1"] != conditions["cue_2"],
-            "target_choice": self.both(*answers),
+            "target_choice": self.both(*np.where(match, MATCH, NON_MATCH).reshape(2, n_trials)),
         }
 
     @staticmethod
@@ -784,27 +835,29 @@ class DualDelayedMatchToSample(EpochTask):
     ) -> np.ndarray:
         """Return the fixation cue, the stimuli at both locations in noise, and the cues."""
         inputs = self.blank(timeline)
-        responding = timeline.during("response_1") | timeline.during("response_2")
-        inputs[..., FIXATION] = ~responding
-        stimuli = [timeline.during(f"stimulus_{k}") for k in (1, 2, 3)]
-        for place in (1, 2):
-            shown = [conditions[f"sample_direction_{place}"]]
-            for k in (1, 2):
-                here = conditions[f"cue_{k}"] == place
-                directions = conditions[f"test_direction_{k}"], conditions[f"other_direction_{k}"]
-                shown.append(np.where(here, *directions))
-                cued = timeline.during(f"cue_{k}", f"stimulus_{k + 1}")
-                inputs[..., place - 3] += here[:, None] & cued
-            inputs[..., self.ring(place)] = bumps(shown, stimuli, self.n_ring)
-        self.add_noise(inputs, np.any(stimuli, axis=0), slice(1, -2), rng)
+        inputs[..., FIXATION] = 1
+        shown = [[conditions[f"sample_direction_{place}"] for place in (1, 2)]]
+        for k in (1, 2):
+            timeline.fill(inputs[..., FIXATION], 0, f"response_{k}")
+            directions = conditions[f"test_direction_{k}"], conditions[f"other_direction_{k}"]
+            here = [conditions[f"cue_{k}"] == place for place in (1, 2)]
+            for channel, cued in zip((-2, -1), here, strict=True):
+                timeline.fill(inputs[..., channel], cued, f"cue_{k}", f"stimulus_{k + 1}")
+            shown.append([np.where(cued, *directions) for cued in here])
+        heights = bump(np.array(shown), self.n_ring)
+        stimuli = [
+            (np.concatenate(own, axis=1), blocks(timeline, f"stimulus_{k}"))
+            for k, own in enumerate(heights, start=1)
+        ]
+        show_in_noise(inputs, slice(1, -2), stimuli, self.step_noise, rng)
         return inputs
 
     def ask(self, conditions: Mapping[str, np.ndarray], timeline: Timeline) -> np.ndarray:
         """Return the right class at each step: the answers in the responses, else 0; shape (trial, time)."""
         targets = np.full(timeline.valid.shape, FIXATION)
         for k in (1, 2):
-            answer = np.where(conditions[f"match_{k}"], MATCH, NON_MATCH)[:, None]
-            targets = np.where(timeline.during(f"response_{k}"), answer, targets)
+            answer = np.where(conditions[f"match_{k}"], MATCH, NON_MATCH)
+            timeline.fill(targets, answer, f"response_{k}")
         return targets
 
     def choose(self, outputs: np.ndarray, trials: Trials) -> np.ndarray:
@@ -825,7 +878,7 @@ class DualDelayedMatchToSample(EpochTask):
 
     def ideal_choices(self, trials: Trials) -> np.ndarray:
         """Return the likelier answer to each test as one number, shape (trial,)."""
-        templates = bump(spread_directions(self.n_directions), self.n_ring)
+        templates = bump(self._directions, self.n_ring)
         variance = self.noise_std**2 / self.dt
         answers = []
         for k in (1, 2):
@@ -844,7 +897,7 @@ class DualDelayedMatchToSample(EpochTask):
                 )
                 for epoch in ("stimulus_1", f"stimulus_{k + 1}")
             )
-            match = likelier_a_match(sample, test, np.eye(self.n_directions, dtype=bool))
+            match = likelier_a_match(sample, test, self._matching)
             answers.append(np.where(match, MATCH, NON_MATCH))
         return self.both(*answers)
 
@@ -911,16 +964,20 @@ class MatchSequence(EpochTask):
         """Names of the output channels."""
         return ("fixate", "match")
 
-    @property
+    @cached_property
     def epoch_order(self) -> tuple[str, ...]:  # type: ignore[override]
         """The epochs of a trial in the order in which they happen: a delay before each test."""
         tests = ((f"delay_{k}", f"stimulus_{k + 1}") for k in range(1, self.n_tests + 1))
         return ("fixation", "stimulus_1", *(epoch for pair in tests for epoch in pair))
 
-    @property
+    @cached_property
     def test_epochs(self) -> tuple[str, ...]:
         """The epochs of the tests."""
         return tuple(f"stimulus_{k + 1}" for k in range(1, self.n_tests + 1))
+
+    @cached_property
+    def _directions(self) -> np.ndarray:
+        return spread_directions(self.n_directions)
 
     @property
     def chance_score(self) -> float:  # type: ignore[override]
@@ -933,9 +990,8 @@ class MatchSequence(EpochTask):
 
     def factors(self) -> dict[str, Distribution]:
         """Return the direction of the sample, and which test matches, 0 standing for none."""
-        directions = spread_directions(self.n_directions).tolist()
         return {
-            "sample_direction": Choice(*directions),
+            "sample_direction": Choice(*self._directions.tolist()),
             "match_position": Choice(*range(1, self.n_tests + 1), 0),
         }
 
@@ -953,12 +1009,13 @@ class MatchSequence(EpochTask):
         position = conditions["match_position"]
         number = np.arange(1, self.n_tests + 1)
         offset = np.where(number == position[:, None], 0, self.distractors(n_trials, rng))
-        directions = spread_directions(self.n_directions)[(sample[:, None] + offset) % self.n_directions]
         shown = number <= self.n_shown(conditions)[:, None]
         again = (offset[:, 1:] == offset[:, :-1]) & shown[:, 1:]
+        directions = self._directions[(sample[:, None] + offset) % self.n_directions]
+        directions[~shown] = -1.0
         return {
             **conditions,
-            **{f"test_direction_{k}": np.where(shown, directions, -1.0)[:, k - 1] for k in number.tolist()},
+            **{f"test_direction_{k}": own for k, own in enumerate(directions.T, start=1)},
             "repeated": again.any(axis=1),
             "target_choice": np.where(position > 0, position, NO_CHOICE),
         }
@@ -981,13 +1038,17 @@ class MatchSequence(EpochTask):
     ) -> tuple[Timeline, dict[str, np.ndarray]]:
         """Return when the epochs happen, those after the last test lasting no step."""
         timeline, varied = super()._timeline(n_trials, conditions, rng)
-        lengths = {}
-        for place, epoch in enumerate(self.epoch_order):
-            # The delay before test k and the test itself stand at 2 k and 2 k + 1.
-            happens = place // 2 <= self.n_shown(conditions)
-            lengths[epoch] = timeline.length(epoch) * happens
-            if f"{epoch}_duration" in varied:
-                varied[f"{epoch}_duration"] = varied[f"{epoch}_duration"] * happens
+        if not self.ends_with_match:
+            return timeline, varied
+        n_shown, lengths = self.n_shown(conditions), {}
+        for place, (epoch, (start, stop)) in enumerate(timeline.epochs.items()):
+            lengths[epoch] = stop - start
+            # The delay before test k and the test itself stand at 2 k and 2 k + 1; every trial has the first.
+            if place >= 4:
+                happens = n_shown >= place // 2
+                lengths[epoch] = lengths[epoch] * happens
+                if f"{epoch}_duration" in varied:
+                    varied[f"{epoch}_duration"] = varied[f"{epoch}_duration"] * happens
         return Timeline.of_lengths(lengths, n_trials), varied
 
     def show(
@@ -995,25 +1056,35 @@ class MatchSequence(EpochTask):
     ) -> np.ndarray:
         """Return the fixation cue, and the sample and the tests in noise."""
         inputs = self.blank(timeline)
-        stimuli = [timeline.during(epoch) for epoch in ("stimulus_1", *self.test_epochs)]
+        inputs[..., FIXATION] = 1
         names = ["sample_direction", *(f"test_direction_{k}" for k in range(1, self.n_tests + 1))]
-        tests = np.any(stimuli[1:], axis=0)
-        inputs[..., FIXATION] = ~tests
-        inputs[..., 1:] = bumps([conditions[name] for name in names], stimuli, self.n_ring)
-        self.add_noise(inputs, tests | stimuli[0], slice(1, None), rng)
+        heights = bump(np.array([conditions[name] for name in names]), self.n_ring)
+        parts = [blocks(timeline, epoch) for epoch in ("stimulus_1", *self.test_epochs)]
+        for own in parts[1:]:
+            for trials, steps in own:
+                inputs[trials, steps, FIXATION] = 0
+        stimuli = list(zip(heights, parts, strict=True))
+        show_in_noise(inputs, slice(1, None), stimuli, self.step_noise, rng)
         return inputs
 
     def ask(self, conditions: Mapping[str, np.ndarray], timeline: Timeline) -> np.ndarray:
         """Return the right class at each step: 1 while the test that matches is on, else 0."""
-        targets = np.zeros(timeline.valid.shape, int)
+        targets = np.zeros((timeline.n_trials, timeline.n_steps), int)
         for k, epoch in enumerate(self.test_epochs, start=1):
-            targets += (conditions["match_position"] == k)[:, None] & timeline.during(epoch)
+            matching = (conditions["match_position"] == k)[:, None]
+            for trials, steps in blocks(timeline, epoch):
+                targets[trials, steps] = matching[trials]
         return targets
 
     def weigh(self, conditions: Mapping[str, np.ndarray], timeline: Timeline) -> np.ndarray:
         """Return the mask: 0 for the reaction time from the beginning of each test on, else 1."""
-        tests = [timeline.during(epoch) for epoch in self.test_epochs]
-        return timeline.valid & (self._answered(timeline).any(axis=0) | ~np.any(tests, axis=0))
+        wait = self.steps(self.reaction)
+        # Where all trials share their timing, they share one mask.
+        mask = (timeline.valid[:1] if timeline.shared else timeline.valid).astype(np.float32)
+        for epoch in self.test_epochs:
+            for trials, steps in blocks(timeline, epoch):
+                mask[trials, steps.start : steps.start + wait] = 0
+        return np.broadcast_to(mask, (timeline.n_trials, timeline.n_steps))
 
     def _answered(self, timeline: Timeline) -> np.ndarray:
         """Return in which steps each test's answer is read, shape (test, trial, time)."""
@@ -1389,7 +1460,8 @@ class ABBA(MatchSequence):
 
     def distractors(self, n_trials: int, rng: np.random.Generator) -> np.ndarray:
         """Return directions for all tests, some like the one before, as steps from the sample's."""
-        fresh = fresh_offsets(n_trials, self.n_tests, self.n_directions, rng)
-        renewed = rng.random(fresh.shape) >= self.repeat_probability
-        renewed[:, 0] = True
-        return np.take_along_axis(fresh, renewed.cumsum(axis=1) - 1, axis=1)
+        offsets = fresh_offsets(n_trials, self.n_tests, self.n_directions, rng)
+        repeated = rng.random(offsets.shape) < self.repeat_probability
+        for k in range(1, self.n_tests):
+            np.copyto(offsets[:, k], offsets[:, k - 1], where=repeated[:, k])
+        return offsets

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
@@ -174,18 +174,25 @@ class TaskUnion(Task):
         """Put the trials of the tasks where ``which`` says, in channels common to all."""
         united = _Union(which, parts)
         own_inputs, own_outputs = zip(*self._channels, strict=True)
-        inputs = united.of("inputs", own_inputs, self.n_inputs)
+        n_rules = len(self.tasks) if self.rule_inputs else 0
+        inputs = united.of("inputs", own_inputs, self.n_inputs, spare=n_rules)
         valid = united.of("valid")
         if self.loss == "cross_entropy":
             targets, mask = united.of("targets", classes=own_outputs), united.of("mask")
         else:
             targets, mask = (united.of(name, own_outputs, self.n_outputs) for name in ("targets", "mask"))
         if self.rule_inputs:
-            rules = inputs[..., -len(self.tasks) :]
+            rules = inputs[..., -n_rules:]
             if self.rule_noise_std:
                 rules[:] = normals(rules.shape, rng, self.rule_noise_std / math.sqrt(self.dt))
-                rules[~valid] = 0
-            rules[np.arange(len(which)), :, which] += valid
+                if not valid.all():
+                    rules[~valid] = 0
+            else:
+                rules[:] = 0
+            if len(parts) == 1:
+                rules[..., which[0]] += valid
+            else:
+                rules[np.arange(len(which)), :, which] += valid
         conditions, epochs = self._conditions(which, parts), self._epochs(which, parts)
         return Trials.of_checked(
             task=self,
@@ -197,33 +204,39 @@ class TaskUnion(Task):
             epochs=epochs,
         )
 
-    def _conditions(self, which: np.ndarray, parts: dict[int, Trials]) -> dict[str, np.ndarray]:
-        """Return the conditions of all tasks; what a task does not have is NaN, or an empty word."""
-        conditions: dict[str, np.ndarray] = {"task": np.asarray(self.task_names)[which]}
+    @cached_property
+    def _missing(self) -> dict[str, np.ndarray]:
+        """What each condition holds where a task does not have it: NaN, or an empty word; shape ()."""
+        missing = {}
         for name in dict.fromkeys(name for example in self._examples for name in example.conditions):
             kinds = [own.conditions[name].dtype for own in self._examples if name in own.conditions]
-            shared = len(kinds) == len(self.tasks) and len(set(kinds)) == 1
-            if shared:
-                values = np.empty(len(which), kinds[0])
-            elif any(kind.kind == "U" for kind in kinds):
-                values = np.full(
-                    len(which), "", np.result_type(*(kind for kind in kinds if kind.kind == "U"))
-                )
+            words = [kind for kind in kinds if kind.kind == "U"]
+            if len(kinds) == len(self.tasks) and len(set(kinds)) == 1:
+                missing[name] = np.zeros((), kinds[0])
             else:
-                values = np.full(len(which), np.nan)
-            for k, part in parts.items():
-                if name in part.conditions:
-                    values[which == k] = part.conditions[name]
-            conditions[name] = values
+                missing[name] = np.array("", np.result_type(*words)) if words else np.array(np.nan)
+        return missing
+
+    def _conditions(self, which: np.ndarray, parts: dict[int, Trials]) -> dict[str, np.ndarray]:
+        """Return the conditions of all tasks; what a task does not have is missing."""
+        conditions: dict[str, np.ndarray] = {"task": np.asarray(self.task_names)[which]}
+        conditions |= {name: np.full(len(which), none) for name, none in self._missing.items()}
+        for k, part in parts.items():
+            rows = _rows(which, k, parts)
+            for name, values in part.conditions.items():
+                conditions[name][rows] = values
         return conditions
 
     def _epochs(self, which: np.ndarray, parts: dict[int, Trials]) -> dict[str, tuple[Any, Any]]:
+        if len(parts) == 1:
+            return next(iter(parts.values())).epochs
         epochs = {}
         for name in dict.fromkeys(name for part in parts.values() for name in part.epochs):
             start, stop = np.zeros((2, len(which)), int)
             for k, part in parts.items():
                 if name in part.epochs:
-                    start[which == k], stop[which == k] = part.epochs[name]
+                    rows = _rows(which, k, parts)
+                    start[rows], stop[rows] = part.epochs[name]
             epochs[name] = (start, stop)
         if all((edge == edge[0]).all() for edges in epochs.values() for edge in edges):
             return {name: (int(start[0]), int(stop[0])) for name, (start, stop) in epochs.items()}
@@ -366,13 +379,17 @@ class MultiTask(TaskUnion):
     rule_noise_std: float = 0.0
 
 
+def _rows(which: np.ndarray, k: int, parts: Mapping[int, Trials]) -> np.ndarray | slice:
+    """Return the rows of a task's trials; a block of one task needs none picked out."""
+    return slice(None) if len(parts) == 1 else np.flatnonzero(which == k)
+
+
 class _Union:
     """The trials of several tasks, each task's in its rows of a batch."""
 
     def __init__(self, which: np.ndarray, parts: dict[int, Trials]) -> None:
         self._parts = parts
-        # A block of one task needs no rows picked out.
-        self._rows = {k: slice(None) if len(parts) == 1 else np.flatnonzero(which == k) for k in parts}
+        self._rows = {k: _rows(which, k, parts) for k in parts}
         self._shape = len(which), max(part.n_steps for part in parts.values())
 
     def of(
@@ -381,6 +398,7 @@ class _Union:
         channels: Sequence[np.ndarray] | None = None,
         n_channels: int = 0,
         *,
+        spare: int = 0,
         classes: Sequence[np.ndarray] | None = None,
     ) -> np.ndarray:
         """Return the tasks' arrays of one name as one, 0 where a task has no such step or channel.
@@ -391,6 +409,8 @@ class _Union:
         channels : sequence of ndarray of int, optional
             Where each task's channels lie among ``n_channels``; none where the array has no channels.
         n_channels : int
+        spare : int
+            How many of these, the last ones, the caller sets all by itself.
         classes : sequence of ndarray of int, optional
             What each task's classes are called here.
 
@@ -403,9 +423,11 @@ class _Union:
         if classes is not None:
             arrays = {k: classes[k][array] for k, array in arrays.items()}
         (k, array), *others = arrays.items()
+        n_own = n_channels if channels is None else len(channels[k])
         if not others and (channels is None or np.array_equal(channels[k], np.arange(n_channels))):
             return array
-        whole = np.zeros(self._shape if channels is None else (*self._shape, n_channels), array.dtype)
+        begin = np.empty if not others and n_own + spare == n_channels else np.zeros
+        whole = begin(self._shape if channels is None else (*self._shape, n_channels), array.dtype)
         for k, array in arrays.items():
             if channels is None:
                 whole[self._rows[k], : array.shape[1]] = array

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -144,7 +145,7 @@ class SineGenerator(Task):
     @property
     def chance_loss(self) -> float:
         """Mean over time of the targets' variance between frequencies: the mean sine's squared error."""
-        return float(self._sines(self.angular_frequencies).var(axis=0).mean())
+        return float(self._sines.var(axis=0).mean())
 
     def level(self, place: np.ndarray | int) -> np.ndarray:
         """Return the input that tells a frequency, by its place from 0 on."""
@@ -157,20 +158,22 @@ class SineGenerator(Task):
     def make(self, n_trials: int, conditions: dict[str, np.ndarray], rng: np.random.Generator) -> Trials:
         """Make trials of the given frequencies."""
         place = conditions["place"]
-        angular = self.angular_frequencies[place]
-        sines = self._sines(angular)
+        targets = self._sines[place, :, None]
+        inputs, mask = np.ones((2, *targets.shape), np.float32)
+        inputs *= self.level(place)[:, None, None]
         return Trials(
             self,
-            inputs=np.repeat(self.level(place)[:, None], sines.shape[1], axis=1)[..., None],
-            targets=sines[..., None],
-            mask=np.ones_like(sines),
-            conditions={**conditions, "frequency": angular / (2 * math.pi)},
+            inputs=inputs,
+            targets=targets,
+            mask=mask,
+            conditions={**conditions, "frequency": self.angular_frequencies[place] / (2 * math.pi)},
         )
 
-    def _sines(self, angular: np.ndarray) -> np.ndarray:
-        """Return the wanted oscillations, shape (trial, time)."""
+    @cached_property
+    def _sines(self) -> np.ndarray:
+        """The oscillation of each frequency, made once, shape (frequency, time)."""
         seconds = np.arange(self.steps(self.duration)) * self.dt / 1000
-        return np.sin(angular[:, None] * seconds)
+        return np.sin(self.angular_frequencies[:, None] * seconds)
 
     def score(self, outputs: np.ndarray, trials: Trials) -> np.ndarray:
         """Return 1 less the squared error relative to the target's square, at least 0, shape (trial,)."""

@@ -145,9 +145,12 @@ class DelayedReconstruction(Task):
         targets = np.zeros((*shape, self.n_delays), np.float32)
         for k in range(1, self.n_delays + 1):
             targets[:, k:, k - 1] = values[:, :-k]
-        mask = np.ones(shape, np.float32)
-        mask[:, : self.n_delays] = 0
-        return Trials(self, inputs=values[..., None], targets=targets, mask=mask)
+        # All trials share one mask.
+        mask = np.ones(targets.shape[1:], np.float32)
+        mask[: self.n_delays] = 0
+        return Trials(
+            self, inputs=values[..., None], targets=targets, mask=np.broadcast_to(mask, targets.shape)
+        )
 
     def score(self, outputs: np.ndarray, trials: Trials) -> np.ndarray:
         """Return the squared correlation averaged over the outputs, shape (trial,)."""

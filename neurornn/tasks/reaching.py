@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -16,7 +17,9 @@ from neurornn.tasks.distributions import (
     as_distribution,
 )
 from neurornn.tasks.epoch_task import EpochTask
+from neurornn.tasks.noise import normals
 from neurornn.tasks.rings import TURN, Direction, angular_distance, bump
+from neurornn.tasks.sequences import SerialTask
 from neurornn.tasks.task import Recipe
 from neurornn.tasks.timeline import Timeline
 from neurornn.tasks.trials import Trials
@@ -215,25 +218,41 @@ class DelayedReach(EpochTask):
         """Return the fixation cue, which goes off as the go signal, and the target."""
         inputs = self.blank(timeline)
         inputs[..., 0] = timeline.before("go")
-        shown = timeline.during("stimulus") if self.remembered else timeline.since("stimulus")
-        inputs[..., 1:] = self._unit(conditions)[:, None, :] * shown[..., None]
-        self.add_noise(inputs, timeline.valid, slice(1, 3), rng)
+        shown = timeline.during("stimulus", "stimulus" if self.remembered else "hold")
+        for channel, along in enumerate(self._unit(conditions).T, start=1):
+            np.copyto(inputs[..., channel], along[:, None], where=shown)
+        # Noise in the padding is taken away with whatever else stands there.
+        self.add_noise(inputs, np.ones_like(timeline.valid), slice(1, 3), rng)
         return inputs
 
     @staticmethod
     def _unit(conditions: Mapping[str, np.ndarray]) -> np.ndarray:
         """Return where the target is, in target distances, shape (trial, 2)."""
         direction = conditions["target_direction"]
-        return np.stack([np.cos(direction), np.sin(direction)], axis=1)
+        return np.array([np.cos(direction), np.sin(direction)], np.float32).T
+
+    @cached_property
+    def _movement_steps(self) -> int:
+        """How many steps the movement lasts, in every trial."""
+        return self.steps(as_distribution(self.response, "response").bounds()[0])
+
+    @cached_property
+    def _course(self) -> np.ndarray:
+        """The hand's velocity or position along its way, before, in each step of and after the movement."""
+        share = np.arange(-1, self._movement_steps + 2) / self._movement_steps
+        course = minimum_jerk(share)[1:]
+        if self.kinematics == "velocity":
+            course = np.diff(minimum_jerk(share)) * self._movement_steps
+        return course.astype(np.float32)
 
     def ask(self, conditions: Mapping[str, np.ndarray], timeline: Timeline) -> np.ndarray:
         """Return the hand's velocity or position in each step of the smoothest movement."""
-        n_steps = timeline.length("response")[:, None]
-        passed = timeline.steps_since("response")
-        course = minimum_jerk((passed + 1) / n_steps)
-        if self.kinematics == "velocity":
-            course = (course - minimum_jerk(passed / n_steps)) * n_steps
-        return (self._unit(conditions)[:, None, :] * course[..., None]).astype(np.float32)
+        passed = timeline.step - (timeline.start["response"] - 1)[:, None]
+        course = self._course.take(passed, mode="clip")
+        targets = np.empty((*course.shape, 2), np.float32)
+        for channel, along in enumerate(self._unit(conditions).T):
+            np.multiply(course, along[:, None], out=targets[..., channel])
+        return targets
 
     def positions(self, outputs: np.ndarray) -> np.ndarray:
         """Return where outputs bring the hand at the end of each step, in target distances.
@@ -248,8 +267,7 @@ class DelayedReach(EpochTask):
         """
         if self.kinematics == "position":
             return outputs
-        n_steps = self.steps(as_distribution(self.response, "response").bounds()[0])
-        return np.cumsum(outputs, axis=1, dtype=float) / n_steps
+        return np.cumsum(outputs, axis=1, dtype=float) / self._movement_steps
 
     def distance(self, outputs: np.ndarray, trials: Trials) -> np.ndarray:
         """Return how far the hand is from where it should be at the end of each step, shape (trial, time)."""
@@ -269,7 +287,7 @@ class DelayedReach(EpochTask):
 
 
 @dataclass(frozen=True)
-class Reaching1D(EpochTask):
+class Reaching1D(SerialTask):
     """Move along a circle to a target, left or right by the shorter way, and stop there.
 
     Story
@@ -429,26 +447,30 @@ class Reaching1D(EpochTask):
         self, conditions: Mapping[str, np.ndarray], timeline: Timeline, rng: np.random.Generator
     ) -> np.ndarray:
         """Return the fixation cue, the hand until it moves and the target from the stimulus on."""
-        inputs, resting = self.blank(timeline), timeline.before("response")
-        hand, target = slice(1, 1 + self.n_ring), slice(1 + self.n_ring, None)
-        inputs[..., 0] = resting
-        places = (
-            (hand, conditions["start_direction"], resting),
-            (target, conditions["target_direction"], timeline.since("stimulus")),
-        )
-        for channels, direction, shown in places:
-            height = bump(direction, self.n_ring).astype(np.float32)
-            inputs[..., channels] = height[:, None, :] * shown[..., None]
-        self.add_noise(inputs, timeline.valid, slice(1, None), rng)
+        places = np.array([conditions["start_direction"], conditions["target_direction"]])
+        hand, target = bump(places, self.n_ring).astype(np.float32)
+        table = self.table(timeline.n_trials, self.n_inputs)
+        table[:, :2, 0] = 1
+        table[:, :2, 1 : 1 + self.n_ring] = hand[:, None]
+        table[:, 1:, 1 + self.n_ring :] = target[:, None]
+        inputs = self.over_time(table, timeline)
+        if self.noise_std > 0:
+            # Noise for all channels in one piece, as the rings are nearly all of them.
+            noise = normals(inputs.shape, rng, self.step_noise)
+            noise[..., 0] = 0
+            inputs += noise
         return inputs
 
     def ask(self, conditions: Mapping[str, np.ndarray], timeline: Timeline) -> np.ndarray:
         """Return each step's move: to the shorter side until the hand is nearest, shape (trial, time)."""
-        way = conditions["way"][:, None]
-        moving = timeline.since("response") & (
-            timeline.steps_since("response") < np.rint(np.abs(way) / self._move)
-        )
-        return np.where(moving, np.where(way < 0, RIGHT, LEFT), STAY)
+        way = conditions["way"]
+        begin = timeline.start["response"]
+        stop = np.minimum(begin + np.rint(np.abs(way) / self._move).astype(int), timeline.end)
+        targets = np.full((timeline.n_trials, timeline.n_steps), STAY)
+        moves = zip(targets, begin.tolist(), stop.tolist(), np.where(way < 0, RIGHT, LEFT), strict=True)
+        for own, first, last, side in moves:
+            own[first:last] = side
+        return targets
 
     def moves(self, outputs: np.ndarray, trials: Trials) -> np.ndarray:
         """Return the moves that outputs make: 1 left, -1 right, 0 none, shape (trial, time)."""

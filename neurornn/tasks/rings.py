@@ -188,7 +188,9 @@ def bump(directions: np.ndarray, n_units: int) -> np.ndarray:
     directions = np.asarray(directions)[..., None]
     if n_units == 2:
         return np.concatenate([np.cos(directions), np.sin(directions)], axis=-1)
-    distance = angular_distance(directions, preferred_directions(n_units))
+    # As `angular_distance`, but with one remainder for each direction, not for each unit.
+    one_way = np.abs(directions % TURN - preferred_directions(n_units))
+    distance = np.minimum(one_way, TURN - one_way)
     return PEAK * np.exp(-0.5 * (distance / WIDTH) ** 2)
 
 
@@ -323,26 +325,38 @@ class RingTask(EpochTask):
 
     def ask(self, conditions: Mapping[str, np.ndarray], timeline: Timeline) -> np.ndarray:
         """Return fixation until the response and, where one must respond, a bump from then on."""
-        respond = conditions["respond"]
         # Cosine and sine know no rest above zero; the fixation output is the same for either ring.
-        rest = np.float32(0 if self.n_ring == 2 else REST)
-        targets = np.full((timeline.n_trials, timeline.n_steps, self.n_outputs), rest)
-        targets[..., 0] = np.where(timeline.since("response") & respond[:, None], rest, np.float32(PEAK))
-        answer = bump(conditions["target_direction"], self.n_ring).astype(np.float32)
-        timeline.add(targets[..., 1:], answer, "response", self.epoch_order[-1], trials=respond)
+        fixating = np.full(self.n_outputs, 0 if self.n_ring == 2 else REST, np.float32)
+        answer = np.tile(fixating, (timeline.n_trials, 1))
+        answer[:, 1:] += bump(conditions["target_direction"], self.n_ring)
+        fixating[0] = PEAK
+        answer[~conditions["respond"]] = fixating
+        targets = np.empty((timeline.n_trials, timeline.n_steps, self.n_outputs), np.float32)
+        timeline.turn(targets, fixating, answer, "response")
         return targets
 
     def weigh(self, conditions: Mapping[str, np.ndarray], timeline: Timeline) -> np.ndarray:
         """Return 0 in the first 100 ms, 1 until the response, 0 for 100 ms, then 25; fixation times 4."""
-        begin = timeline.start["response"][:, None]
-        since = timeline.step - (begin[:1] if timeline.shared else begin)
-        weight = np.where(since < 0, np.float32(1), np.float32(RESPONSE_WEIGHT))
-        weight[(since >= 0) & (since < self.steps(RESPONSE_GRACE))] = 0
-        weight[:, : self.steps(START_GRACE)] = 0
-        mask = np.repeat(weight[..., None], self.n_outputs, axis=2)
-        mask[..., 0] *= FIXATION_WEIGHT
-        # Where all trials share their timing, they share one mask.
-        return np.broadcast_to(mask, (timeline.n_trials, *mask.shape[1:])) if timeline.shared else mask
+        before, after = self._weights(timeline.n_steps)
+        starts, ends = timeline.start["response"].tolist(), timeline.end.tolist()
+        if timeline.shared:
+            # Where all trials share their timing, they share one mask.
+            mask = np.concatenate([before[: starts[0]], after[: ends[0] - starts[0]]])
+            return np.broadcast_to(mask, (timeline.n_trials, *mask.shape))
+        mask = np.zeros((timeline.n_trials, *before.shape), np.float32)
+        for own, start, end in zip(mask, starts, ends, strict=True):
+            own[:start] = before[:start]
+            own[start:end] = after[: end - start]
+        return mask
+
+    def _weights(self, n_steps: int) -> np.ndarray:
+        """Return the mask of a trial without response, and of a response without end."""
+        weights = np.ones((2, n_steps, self.n_outputs), np.float32)
+        weights[1] = RESPONSE_WEIGHT
+        weights[0, : self.steps(START_GRACE)] = 0
+        weights[1, : self.steps(RESPONSE_GRACE)] = 0
+        weights[..., 0] *= FIXATION_WEIGHT
+        return weights
 
     def response_direction(self, outputs: np.ndarray, trials: Trials) -> np.ndarray:
         """Return where outputs point at the last step, in radians, shape (trial,); NaN for fixation."""

@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import ClassVar
+from functools import cached_property, lru_cache
+from typing import Any, ClassVar
 
 import numpy as np
 
 from neurornn.tasks.choices import FIXATION
 from neurornn.tasks.distributions import Choice, Distribution, Duration, Fixed
 from neurornn.tasks.epoch_task import EpochTask
+from neurornn.tasks.noise import normals
 from neurornn.tasks.task import Recipe
 from neurornn.tasks.timeline import Timeline
 from neurornn.tasks.trials import NO_CHOICE, Loss, Trials
@@ -35,7 +36,7 @@ def numbered(name: str, n: int) -> tuple[str, ...]:
 
 def stacked(conditions: Mapping[str, np.ndarray], name: str, n: int) -> np.ndarray:
     """Return the conditions of a name with the numbers from 1 to n, shape (trial, n)."""
-    return np.stack([conditions[own] for own in numbered(name, n)], axis=1)
+    return np.array([conditions[own] for own in numbered(name, n)]).T
 
 
 def unstacked(values: np.ndarray, name: str) -> dict[str, np.ndarray]:
@@ -61,26 +62,70 @@ def places_of(name: str, epochs: tuple[str, ...]) -> list[int]:
     return [k for k, epoch in enumerate(epochs) if epoch.rsplit("_", 1)[0] == name]
 
 
+@lru_cache
+def columns_of(name: str, epochs: tuple[str, ...]) -> slice | list[int]:
+    """Return what picks the epochs of a name from a table: a slice, which is fastest, where evenly spaced."""
+    places = places_of(name, epochs)
+    evenly = range(places[0], places[-1] + 1, places[1] - places[0] if len(places) > 1 else 1)
+    return slice(evenly.start, evenly.stop, evenly.step) if places == list(evenly) else places
+
+
 class SerialTask(EpochTask):
-    """A task whose trials repeat an epoch many times, so that they are told epoch by epoch.
+    """A task that is told epoch by epoch, as most that repeat their epochs are.
 
     What holds throughout an epoch is written into a table (trial, epoch, ...), which `over_time` spreads
     over the steps.
     """
 
-    def epoch_at(self, timeline: Timeline) -> np.ndarray:
-        """Return the place in `epoch_order` of the epoch at each step, shape (trial, time)."""
-        stops = np.stack([timeline.stop[epoch] for epoch in self.epoch_order])
-        if (stops == stops[:, :1]).all():
-            stops = stops[:, :1]
-        place = (timeline.step >= stops[..., None]).sum(axis=0, dtype=np.intp)
-        # Padding counts as the last epoch, so that it has a place in a table too.
-        np.minimum(place, len(self.epoch_order) - 1, out=place)
-        return np.broadcast_to(place, (timeline.n_trials, timeline.n_steps))
+    @cached_property
+    def _fixed_epochs(self) -> dict[str, tuple[Any, Any]] | None:
+        """The edges of the epochs in steps where no duration varies, else None; many, and found once."""
+        lengths: dict[str, Any] = {}
+        durations = self.durations({})
+        for epoch in self.epoch_order:
+            duration = durations[epoch]
+            value = duration.value if isinstance(duration, Fixed) else duration
+            if isinstance(value, Distribution | np.ndarray):
+                return None
+            lengths[epoch] = self.steps(value)
+        return Timeline.of_lengths(lengths, 1).epochs
+
+    def _timeline(
+        self, n_trials: int, conditions: Mapping[str, np.ndarray], rng: np.random.Generator
+    ) -> tuple[Timeline, dict[str, np.ndarray]]:
+        """Return when the epochs happen, and the realised durations in ms of those drawn here."""
+        if self._fixed_epochs is None:
+            return super()._timeline(n_trials, conditions, rng)
+        return Timeline(self._fixed_epochs, n_trials, self._fixed_epochs[self.epoch_order[-1]][1]), {}
+
+    @cached_property
+    def _fixed_lengths(self) -> np.ndarray | None:
+        """The lengths of the epochs in steps where no duration varies, else None; shape (epoch,)."""
+        if self._fixed_epochs is None:
+            return None
+        return np.array([stop - start for start, stop in self._fixed_epochs.values()])
+
+    def _lengths(self, timeline: Timeline) -> np.ndarray:
+        """Return the lengths of the epochs in steps, shape (epoch,) where shared, else (trial, epoch)."""
+        if self._fixed_lengths is not None:
+            return self._fixed_lengths
+        return np.array([stop - start for start, stop in timeline.epochs.values()]).T
 
     def over_time(self, table: np.ndarray, timeline: Timeline) -> np.ndarray:
-        """Return what a table (trial, epoch, ...) says of each step, shape (trial, time, ...)."""
-        return table[np.arange(timeline.n_trials)[:, None], self.epoch_at(timeline)]
+        """Return what a table (trial, epoch, ...) says of each step, 0 in padding; (trial, time, ...).
+
+        Where all trials share their epochs, a table may have one trial only, and one is returned.
+        """
+        lengths = self._lengths(timeline)
+        if not timeline.valid.all():
+            # Padding is one more epoch, in which all is zero.
+            padding = timeline.n_steps - lengths.sum(axis=-1, keepdims=True)
+            lengths = np.concatenate([lengths, padding], axis=-1)
+            table = np.concatenate([table, np.zeros_like(table[:, :1])], axis=1)
+        if lengths.ndim == 1:
+            return np.repeat(table, lengths, axis=1)
+        steps = np.repeat(table.reshape(-1, *table.shape[2:]), lengths.ravel(), axis=0)
+        return steps.reshape(timeline.n_trials, timeline.n_steps, *table.shape[2:])
 
     def table(self, n_trials: int, *more: int) -> np.ndarray:
         """Return a table at zero, shape (trial, epoch, *more), to be filled."""
@@ -90,11 +135,38 @@ class SerialTask(EpochTask):
         """Return the places in `epoch_order` of the epochs of a name, ``name_1``, ``name_2`` and so on."""
         return places_of(name, self.epoch_order)
 
-    def first_steps(self, name: str, timeline: Timeline) -> np.ndarray:
-        """Return which steps are the first of an epoch of a name, shape (trial, time)."""
-        return np.any(
-            [timeline.step == timeline.start[self.epoch_order[k]][:, None] for k in self.places(name)], axis=0
-        )
+    def columns(self, name: str) -> slice | list[int]:
+        """Return what picks the epochs of a name from a table (trial, epoch, ...)."""
+        return columns_of(name, self.epoch_order)
+
+    def during_all(self, name: str, timeline: Timeline) -> np.ndarray:
+        """Return which steps lie in the epochs of a name, shape (trial, time), or (1, time) where shared."""
+        table = np.zeros((1 if timeline.shared else timeline.n_trials, len(self.epoch_order)), bool)
+        table[:, self.columns(name)] = True
+        return self.over_time(table, timeline)
+
+    def mark_first_steps(self, channel: np.ndarray, name: str, timeline: Timeline) -> None:
+        """Set the first step of each epoch of a name to 1 in an array (trial, time), in place."""
+        trials = np.arange(timeline.n_trials)
+        for k in self.places(name):
+            channel[trials, timeline.epochs[self.epoch_order[k]][0]] = 1
+
+    def add_noise_in(
+        self, name: str, inputs: np.ndarray, channels: slice, timeline: Timeline, rng: np.random.Generator
+    ) -> None:
+        """Add Gaussian noise to some channels during the epochs of a name, in place; see `add_noise`."""
+        during = self.during_all(name, timeline)
+        if not timeline.shared:
+            self.add_noise(inputs, during, channels, rng)
+            return
+        if self.noise_std == 0:
+            return
+        # Drawn for these steps only, which are a part of the trial.
+        steps = np.flatnonzero(during)
+        noisy = inputs[..., channels]
+        noise = normals((timeline.n_trials, steps.size, noisy.shape[2]), rng, self.step_noise)
+        for k in range(noisy.shape[2]):
+            noisy[:, steps, k] += noise[..., k]
 
     def mean_over(self, name: str, values: np.ndarray, trials: Trials) -> np.ndarray:
         """Return the means over the epochs of a name, shape (trial, epoch of the name, ...)."""
@@ -107,11 +179,9 @@ class SerialTask(EpochTask):
 
     def share_of_steps(self, places: list[int], among: list[int]) -> float | None:
         """Return the share of steps that lie in some epochs, or None where durations are drawn."""
-        durations = list(self.durations({}).values())
-        if any(isinstance(own, Distribution) and not isinstance(own, Fixed) for own in durations):
+        if self._fixed_lengths is None:
             return None
-        values = [own.value if isinstance(own, Fixed) else own for own in durations]
-        steps = [self.steps(value) for value in values]
+        steps = self._fixed_lengths.tolist()
         return sum(steps[k] for k in places) / sum(steps[k] for k in among)
 
 
@@ -147,24 +217,34 @@ class AnswersTask(SerialTask):
         """Return the right class of each answer, 0 where none is asked, shape (trial, answer)."""
         raise NotImplementedError(f"{type(self).__name__} must define due(conditions)")
 
+    def asked(self, conditions: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Return which answers are asked for, shape (trial, answer), or one trial's that stands for all."""
+        return (np.arange(len(self.places("response"))) >= self.n_unasked)[None]
+
     def fixating_table(self, n_trials: int) -> np.ndarray:
         """Return a table of inputs at zero but for the fixation cue."""
         table = self.table(n_trials, self.n_inputs)
         table[..., FIXATION] = 1
-        table[:, self.places("response"), FIXATION] = 0
+        table[:, self.columns("response"), FIXATION] = 0
         return table
 
     def ask(self, conditions: Mapping[str, np.ndarray], timeline: Timeline) -> np.ndarray:
         """Return the right class at each step: the answer in its response, else 0; shape (trial, time)."""
-        table = self.table(timeline.n_trials).astype(np.int64)
-        table[:, self.places("response")] = self.due(conditions)
-        return np.where(timeline.valid, self.over_time(table, timeline), FIXATION)
+        table = np.zeros((timeline.n_trials, len(self.epoch_order)), np.int64)
+        table[:, self.columns("response")] = self.due(conditions)
+        return self.over_time(table, timeline)
 
     def weigh(self, conditions: Mapping[str, np.ndarray], timeline: Timeline) -> np.ndarray:
         """Return the mask: 1 but for responses in which no answer is asked."""
-        table = np.ones_like(self.table(timeline.n_trials), dtype=bool)
-        table[:, self.places("response")] = self.due(conditions) != FIXATION
-        return timeline.valid & self.over_time(table, timeline)
+        asked = self.asked(conditions)
+        if timeline.shared and (len(asked) == 1 or (asked == asked[:1]).all()):
+            # The same in all trials, and held once.
+            asked, n_rows = asked[:1], 1
+        else:
+            n_rows = timeline.n_trials
+        table = np.ones((n_rows, len(self.epoch_order)), np.float32)
+        table[:, self.columns("response")] = asked
+        return np.broadcast_to(self.over_time(table, timeline), (timeline.n_trials, timeline.n_steps))
 
     def answers(self, outputs: np.ndarray, trials: Trials) -> np.ndarray:
         """Return the class with the largest output over each response, shape (trial, answer).
@@ -176,9 +256,9 @@ class AnswersTask(SerialTask):
 
     def score(self, outputs: np.ndarray, trials: Trials) -> np.ndarray:
         """Return the share of right answers among those asked for, shape (trial,)."""
-        due = self.due(trials.conditions)
-        asked = due != FIXATION
-        return ((self.answers(outputs, trials) == due) & asked).sum(axis=1) / asked.sum(axis=1)
+        asked = self.asked(trials.conditions)
+        right = self.answers(outputs, trials) == self.due(trials.conditions)
+        return (right & asked).sum(axis=1) / asked.sum(axis=1)
 
 
 @lru_cache
@@ -279,7 +359,7 @@ class SequenceRecall(AnswersTask):
         need_count(self.alphabet, "alphabet", least=2)
         super().__post_init__()
 
-    @property
+    @cached_property
     def epoch_order(self) -> tuple[str, ...]:  # type: ignore[override]
         """The epochs of a trial."""
         return recall_epochs(self.n_items)
@@ -346,7 +426,7 @@ class SequenceRecall(AnswersTask):
         items = self.due(conditions)
         table[np.arange(len(items))[:, None], self.places("stimulus"), 1 + items] = 1
         inputs = self.over_time(table, timeline)
-        inputs[..., 1] = self.first_steps("response", timeline)
+        self.mark_first_steps(inputs[..., 1], "response", timeline)
         self.add_noise(inputs, timeline.before("response_1"), slice(2, None), rng)
         return inputs
 
@@ -468,7 +548,7 @@ class NBack(AnswersTask):
         """How many of them are matches."""
         return round(self.match_share * self.n_asked)
 
-    @property
+    @cached_property
     def epoch_order(self) -> tuple[str, ...]:  # type: ignore[override]
         """The epochs of a trial."""
         return ("fixation", *in_turn(("stimulus", "response"), self.n_items))
@@ -518,22 +598,28 @@ class NBack(AnswersTask):
         self, n_trials: int, conditions: dict[str, np.ndarray], rng: np.random.Generator
     ) -> dict[str, np.ndarray]:
         """Return the items of the stream, and which of them are matches."""
-        match = rng.random((n_trials, self.n_asked)).argsort(axis=1) < self.n_matches
+        match = np.arange(self.n_asked) < self.n_matches
+        match = rng.permuted(np.broadcast_to(match, (n_trials, self.n_asked)), axis=1)
         items = rng.integers(self.alphabet, size=(n_trials, self.n_items))
         items[:, 0] = conditions["item_1"] - 1
         # How far a non-match lies from the item n places before, around the alphabet.
         shift = rng.integers(1, self.alphabet, size=match.shape)
-        for k in range(self.n_back, self.n_items):
-            asked = k - self.n_back
-            items[:, k] = (items[:, asked] + np.where(match[:, asked], 0, shift[:, asked])) % self.alphabet
+        # Row by row of n items, each lies as far from the one above as its shift says.
+        n_rows = -(-self.n_items // self.n_back)
+        moves = np.zeros((n_trials, n_rows * self.n_back), items.dtype)
+        moves[:, : self.n_back] = items[:, : self.n_back]
+        moves[:, self.n_back : self.n_items] = np.where(match, 0, shift)
+        places = moves.reshape(n_trials, n_rows, self.n_back).cumsum(axis=1).reshape(n_trials, -1)
+        items = places[:, : self.n_items] % self.alphabet
         matches = {f"match_{k + 1}": match[:, k - self.n_back] for k in range(self.n_back, self.n_items)}
         return {**conditions, **unstacked(items + 1, "item"), **matches}
 
     def due(self, conditions: Mapping[str, np.ndarray]) -> np.ndarray:
         """Return the right answer to each item, 0 for the first n, shape (trial, answer)."""
         asked = range(self.n_back + 1, self.n_items + 1)
-        answers = [np.where(conditions[f"match_{k}"], 2, 1) for k in asked]
-        return np.stack([np.zeros_like(answers[0])] * self.n_back + answers, axis=1)
+        due = np.zeros((len(conditions["item_1"]), self.n_items), int)
+        due[:, self.n_back :] = 1 + np.array([conditions[f"match_{k}"] for k in asked]).T
+        return due
 
     def show(
         self, conditions: Mapping[str, np.ndarray], timeline: Timeline, rng: np.random.Generator
@@ -658,7 +744,7 @@ class DelayedCopy(SerialTask):
             )
         super().__post_init__()
 
-    @property
+    @cached_property
     def epoch_order(self) -> tuple[str, ...]:  # type: ignore[override]
         """The epochs of a trial."""
         return recall_epochs(self.n_items)
@@ -717,25 +803,25 @@ class DelayedCopy(SerialTask):
     def values(self, conditions: Mapping[str, np.ndarray]) -> np.ndarray:
         """Return the vectors in their order, shape (trial, vector, component)."""
         vectors = numbered("value", self.n_items)
-        return np.stack([stacked(conditions, vector, self.n_channels) for vector in vectors], axis=1)
+        names = [own for vector in vectors for own in numbered(vector, self.n_channels)]
+        return np.array([conditions[own] for own in names]).T.reshape(-1, self.n_items, self.n_channels)
 
     def show(
         self, conditions: Mapping[str, np.ndarray], timeline: Timeline, rng: np.random.Generator
     ) -> np.ndarray:
         """Return the go signals and the vectors in noise."""
         table = self.table(timeline.n_trials, self.n_inputs)
-        table[:, self.places("stimulus"), 1:] = self.values(conditions)
+        table[:, self.columns("stimulus"), 1:] = self.values(conditions)
         inputs = self.over_time(table, timeline)
-        inputs[..., 0] = self.first_steps("response", timeline)
-        shown = np.isin(self.epoch_at(timeline), self.places("stimulus"))
-        self.add_noise(inputs, shown, slice(1, None), rng)
+        self.mark_first_steps(inputs[..., 0], "response", timeline)
+        self.add_noise_in("stimulus", inputs, slice(1, None), timeline, rng)
         return inputs
 
     def ask(self, conditions: Mapping[str, np.ndarray], timeline: Timeline) -> np.ndarray:
         """Return the vector due in each response, else 0, shape (trial, time, output_channel)."""
         table = self.table(timeline.n_trials, self.n_outputs)
-        table[:, self.places("response")] = self.values(conditions)
-        return self.over_time(table, timeline) * timeline.valid[..., None]
+        table[:, self.columns("response")] = self.values(conditions)
+        return self.over_time(table, timeline)
 
     def score(self, outputs: np.ndarray, trials: Trials) -> np.ndarray:
         """Return the share of the numbers that are reproduced within the tolerance, shape (trial,)."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -120,7 +121,7 @@ class TaskSwitching(AnswersTask):
         need_positive(self.strength, "strength")
         super().__post_init__()
 
-    @property
+    @cached_property
     def epoch_order(self) -> tuple[str, ...]:  # type: ignore[override]
         """The epochs of a trial."""
         return ("fixation", *in_turn(("cue", "stimulus", "response"), self.n_rounds))
@@ -182,25 +183,25 @@ class TaskSwitching(AnswersTask):
 
     def due(self, conditions: Mapping[str, np.ndarray]) -> np.ndarray:
         """Return the right class of each round, shape (trial, answer)."""
-        rule, colour, shape = (
-            stacked(conditions, name, self.n_rounds) for name in ("rule", "colour", "shape")
-        )
-        return np.where(np.where(rule == "colour", colour, shape) > 0, 2, 1)
+        colour, shape = (stacked(conditions, name, self.n_rounds) for name in RULES)
+        return 1 + (np.where(self._by_colour(conditions), colour, shape) > 0)
+
+    def _by_colour(self, conditions: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Return in which rounds the colour counts, shape (trial, round)."""
+        return stacked(conditions, "rule", self.n_rounds) == "colour"
 
     def show(
         self, conditions: Mapping[str, np.ndarray], timeline: Timeline, rng: np.random.Generator
     ) -> np.ndarray:
         """Return the cues and the stimuli in noise."""
         table = self.fixating_table(timeline.n_trials)
-        rule = stacked(conditions, "rule", self.n_rounds)
-        for channel, name in enumerate(RULES):
-            table[:, self.places("cue"), 1 + channel] = rule == name
-            table[:, self.places("stimulus"), 3 + channel] = self.strength * stacked(
-                conditions, name, self.n_rounds
-            )
+        by_colour = self._by_colour(conditions)
+        for channel, (name, counts) in enumerate(zip(RULES, (by_colour, ~by_colour), strict=True)):
+            table[:, self.columns("cue"), 1 + channel] = counts
+            values = stacked(conditions, name, self.n_rounds)
+            table[:, self.columns("stimulus"), 3 + channel] = self.strength * values
         inputs = self.over_time(table, timeline)
-        shown = np.isin(self.epoch_at(timeline), self.places("stimulus"))
-        self.add_noise(inputs, shown, slice(3, 5), rng)
+        self.add_noise_in("stimulus", inputs, slice(3, 5), timeline, rng)
         return inputs
 
     def ideal_answers(self, trials: Trials) -> np.ndarray:
@@ -341,7 +342,7 @@ class ReversalLearning(AnswersTask):
             )
         super().__post_init__()
 
-    @property
+    @cached_property
     def epoch_order(self) -> tuple[str, ...]:  # type: ignore[override]
         """The epochs of a trial."""
         return ("fixation", *in_turn(("response", "feedback"), self.n_rounds)[:-1])
@@ -413,23 +414,25 @@ class ReversalLearning(AnswersTask):
 
     def _filtered(self, side_2: np.ndarray) -> np.ndarray:
         """Return beliefs (trial, answer), given how likely each feedback was side 2's (trial, feedback)."""
-        hit, reverse = self.reward_probability, self.reversal_probability
-        belief = np.full((len(side_2), self.n_rounds), 0.5)
-        for k in range(self.n_rounds - 1):
-            if_2 = belief[:, k] * (hit * side_2[:, k] + (1 - hit) * (1 - side_2[:, k]))
-            if_1 = (1 - belief[:, k]) * (hit * (1 - side_2[:, k]) + (1 - hit) * side_2[:, k])
-            seen = if_2 / (if_1 + if_2)
-            belief[:, k + 1] = seen * (1 - reverse) + (1 - seen) * reverse
-        return belief
+        # Bayes' rule in terms of P(2) - P(1), which a feedback and a possible reversal change in turn.
+        feedback = (2 * self.reward_probability - 1) * (2 * side_2.T - 1)
+        lead = np.zeros((self.n_rounds, len(side_2)))
+        for k, shown in enumerate(feedback):
+            lead[k + 1] = (1 - 2 * self.reversal_probability) * (lead[k] + shown) / (1 + lead[k] * shown)
+        return (1 + lead.T) / 2
 
     def due(self, conditions: Mapping[str, np.ndarray]) -> np.ndarray:
         """Return the likelier side before each response, 0 where both are alike, shape (trial, answer)."""
         return stacked(conditions, "target_choice", self.n_rounds)
 
+    def asked(self, conditions: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Return for which responses one side is the likelier, shape (trial, answer)."""
+        return self.due(conditions) != FIXATION
+
     @staticmethod
     def _sides(belief: np.ndarray, *, neither: int) -> np.ndarray:
         """Return the side that a belief speaks for, 1 or 2, or another number where it speaks for neither."""
-        return np.where(np.abs(belief - 0.5) < TIE, neither, np.where(belief > 0.5, 2, 1))
+        return np.where(np.abs(belief - 0.5) < TIE, neither, 1 + (belief > 0.5))
 
     def show(
         self, conditions: Mapping[str, np.ndarray], timeline: Timeline, rng: np.random.Generator
@@ -438,10 +441,9 @@ class ReversalLearning(AnswersTask):
         table = self.fixating_table(timeline.n_trials)
         rewarded = stacked(conditions, "rewarded", self.n_rounds - 1)
         for side in (1, 2):
-            table[:, self.places("feedback"), side] = rewarded == side
+            table[:, self.columns("feedback"), side] = rewarded == side
         inputs = self.over_time(table, timeline)
-        shown = np.isin(self.epoch_at(timeline), self.places("feedback"))
-        self.add_noise(inputs, shown, slice(1, 3), rng)
+        self.add_noise_in("feedback", inputs, slice(1, 3), timeline, rng)
         return inputs
 
     def ideal_belief(self, trials: Trials) -> np.ndarray:

@@ -7,6 +7,7 @@ numpy arrays, axis order (trial, time, channel), and says how outputs are scored
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -267,7 +268,7 @@ class Task:
         A duration that is no multiple of dt is floored; a hair's breadth (1e-9 steps) is forgiven, because
         300 ms / 0.1 ms is 2999.9999... in floating point.
         """
-        return int(np.floor(duration / self.dt + 1e-9))
+        return math.floor(duration / self.dt + 1e-9)
 
 
 def describe(task: TaskProtocol) -> dict[str, Any]:

@@ -44,8 +44,10 @@ class Timeline:
             raise InputError("these trials have no epochs, so there is no timeline")
         self._epochs = dict(epochs)
         self.n_trials = n_trials
+        self._known: dict[int, np.ndarray] = {}
         self._end: Edge = reduce(_later, (stop for _, stop in self._epochs.values()))
-        self.n_steps = int(np.max(self._end)) if n_steps is None else n_steps
+        last = self._end if isinstance(self._end, int) else int(self._end.max())
+        self.n_steps = last if n_steps is None else n_steps
         self.step = np.arange(self.n_steps)[None, :]
         """The steps' numbers, shape (1, time)."""
 
@@ -72,7 +74,8 @@ class Timeline:
             steps = np.zeros((self.n_trials, self.n_steps), bool)
             steps[:, start:stop] = True
             return steps
-        return self._since(start) & self._before(stop)
+        # Of two truth values, the greater is the one that is true alone.
+        return self._before(stop) > self._before(start)
 
     def before(self, epoch: str) -> np.ndarray:
         """Return which steps come before an epoch begins, shape (trial, time)."""
@@ -80,7 +83,7 @@ class Timeline:
 
     def since(self, epoch: str) -> np.ndarray:
         """Return which steps of a trial come once an epoch has begun, shape (trial, time)."""
-        return self._since(self._edges(epoch)[0]) & self.valid
+        return self.valid > self._before(self._edges(epoch)[0])
 
     def steps_since(self, epoch: str) -> np.ndarray:
         """Return how many steps ago an epoch began, negative before, shape (trial, time)."""
@@ -109,24 +112,19 @@ class Timeline:
     @cached_property
     def valid(self) -> np.ndarray:
         """Which steps exist, shape (trial, time)."""
-        return self._before(self._end)
+        return self._before(self._end).copy()
 
     @cached_property
     def shared(self) -> bool:
         """Whether all trials have the same epochs."""
         return all(isinstance(edge, int) for both in self._epochs.values() for edge in both)
 
-    @property
+    @cached_property
     def epochs(self) -> dict[str, tuple[Any, Any]]:
         """The epochs as `Trials` holds them: whole numbers where all trials share them, else arrays."""
         if self.shared:
-            return dict(self._epochs)
+            return self._epochs
         return {name: (self.start[name], self.stop[name]) for name in self._epochs}
-
-    def extent(self, epoch: str, last: str | None = None) -> slice:
-        """Return the steps from the first to the last that lie in an epoch in any trial."""
-        start, stop = self._edges(epoch)[0], self._edges(last or epoch)[1]
-        return slice(int(np.min(start)), int(np.max(stop)))
 
     def fill(
         self, array: np.ndarray, values: np.ndarray | float, epoch: str, last: str | None = None
@@ -148,6 +146,14 @@ class Timeline:
             array[:, start:stop] = values
         else:
             np.copyto(array, values, where=self.during(epoch, last))
+
+    def fill_before(self, array: np.ndarray, value: float, epoch: str) -> None:
+        """Set one channel, shape (trial, time), before an epoch begins, in place."""
+        start = self._edges(epoch)[0]
+        if isinstance(start, int):
+            array[:, :start] = value
+        else:
+            np.copyto(array, value, where=self._before(start))
 
     def add(
         self,
@@ -179,27 +185,46 @@ class Timeline:
         for trial in range(self.n_trials) if trials is None else np.flatnonzero(trials).tolist():
             array[trial, starts[trial] : stops[trial]] += values[trial]
 
+    def turn(self, array: np.ndarray, before: np.ndarray, after: np.ndarray, epoch: str) -> None:
+        """Set all channels to one vector before an epoch begins, and to another from then on, in place.
+
+        Parameters
+        ----------
+        array : ndarray, shape (trial, time, channel)
+        before, after : ndarray, shape (channel,) or (trial, channel)
+        epoch : str
+        """
+        start = self._edges(epoch)[0]
+        if isinstance(start, int):
+            array[:, :start] = before[..., None, :]
+            array[:, start:] = after[..., None, :]
+            return
+        shape = self.n_trials, array.shape[2]
+        before, after = np.broadcast_to(before, shape), np.broadcast_to(after, shape)
+        for own, step, first, second in zip(array, start.tolist(), before, after, strict=True):
+            own[:step] = first
+            own[step:] = second
+
     def _edges(self, epoch: str) -> tuple[Edge, Edge]:
         if epoch not in self._epochs:
             raise InputError(f"there is no epoch {epoch!r}: these trials have {tuple(self._epochs)}")
         return self._epochs[epoch]
 
     def _of_each_trial(self, edge: Edge) -> np.ndarray:
-        return np.full(self.n_trials, edge)
-
-    def _since(self, edge: Edge) -> np.ndarray:
-        if isinstance(edge, int):
-            steps = np.zeros((self.n_trials, self.n_steps), bool)
-            steps[:, edge:] = True
-            return steps
-        return self._counter >= edge.astype(self._counter.dtype)[:, None]
+        return np.full(self.n_trials, edge) if isinstance(edge, int) else edge
 
     def _before(self, edge: Edge) -> np.ndarray:
-        if isinstance(edge, int):
-            steps = np.zeros((self.n_trials, self.n_steps), bool)
-            steps[:, :edge] = True
-            return steps
-        return self._counter < edge.astype(self._counter.dtype)[:, None]
+        """Return which steps come before an edge; many are asked for again, so each is worked out once."""
+        key = edge if isinstance(edge, int) else -id(edge)
+        if key not in self._known:
+            if isinstance(edge, int):
+                steps = np.zeros((self.n_trials, self.n_steps), bool)
+                steps[:, :edge] = True
+            else:
+                steps = self._counter < edge.astype(self._counter.dtype)[:, None]
+            steps.setflags(write=False)
+            self._known[key] = steps
+        return self._known[key]
 
     @cached_property
     def _counter(self) -> np.ndarray:
@@ -208,6 +233,8 @@ class Timeline:
 
 def _shared(edge: Any) -> Edge:
     """Return a number of steps as one where all trials have the same."""
+    if isinstance(edge, int):
+        return edge
     edge = np.asarray(edge)
     if edge.ndim == 0:
         return int(edge)

@@ -122,9 +122,9 @@ class Trials:
         else:
             targets = np.ascontiguousarray(targets, dtype=np.float32)
         mask = np.asarray(self.mask, dtype=np.float32)
-        if not classes and mask.shape == expected[:2]:
-            mask = np.repeat(mask[:, :, None], task.n_outputs, axis=2)
-        if mask.shape != expected:
+        # One of shape (trial, time) is looked at before it is spread over the output channels.
+        spread = not classes and mask.shape == expected[:2]
+        if mask.shape != expected and not spread:
             raise InputError(f"`mask` must have the targets' shape {expected}, got {mask.shape}")
         valid = np.ones(expected[:2], bool) if self.valid is None else np.asarray(self.valid, bool)
         if valid.shape != expected[:2]:
@@ -145,9 +145,18 @@ class Trials:
                     f"condition {name!r} must have shape (trial,) = {expected[:1]}, got {values.shape}"
                 )
         _need_epochs(self.epochs, *expected[:2])
-        if not valid.all() and mask[~valid].any():
+        if not valid.all():
             # A padded step exists in no trial, so that it can carry no loss either.
-            mask = np.where(valid if classes else valid[:, :, None], mask, np.float32(0))
+            if mask.ndim == 2:
+                mask = mask * valid
+            elif mask[~valid].any():
+                mask = np.where(valid[:, :, None], mask, np.float32(0))
+        if spread:
+            mask = (
+                mask[:, :, None]
+                if task.n_outputs == 1
+                else np.repeat(mask[:, :, None], task.n_outputs, axis=2)
+            )
         for name, array in (("inputs", inputs), ("targets", targets), ("mask", mask), ("valid", valid)):
             object.__setattr__(self, name, array)
         object.__setattr__(self, "conditions", conditions)
@@ -276,23 +285,33 @@ class Trials:
 
 def _need_epochs(epochs: dict[str, tuple[Any, Any]], n_trials: int, n_steps: int) -> None:
     """Refuse an epoch that is no half-open range of steps within the trials."""
+    varying: dict[str, list[np.ndarray]] = {}
     for name, own in epochs.items():
         if isinstance(own, tuple | list) and len(own) == 2 and type(own[0]) is type(own[1]) is int:
-            within = 0 <= own[0] <= own[1] <= n_steps
-        else:
-            sides = [np.asarray(edge) for edge in own] if isinstance(own, tuple | list) else []
-            whole = all(side.dtype.kind in "iu" and side.shape in ((), (n_trials,)) for side in sides)
-            if len(sides) != 2 or not whole:
-                raise InputError(
-                    f"epoch {name!r} must be (start, stop) in steps, whole numbers or arrays (trial,) of "
-                    f"them, got {own!r}"
-                )
-            start, stop = sides
-            within = bool(((start >= 0) & (start <= stop) & (stop <= n_steps)).all())
-        if not within:
+            if not 0 <= own[0] <= own[1] <= n_steps:
+                raise _outside(name, own, n_steps)
+            continue
+        sides = [np.asarray(edge) for edge in own] if isinstance(own, tuple | list) else []
+        whole = all(side.dtype.kind in "iu" and side.shape in ((), (n_trials,)) for side in sides)
+        if len(sides) != 2 or not whole:
             raise InputError(
-                f"epoch {name!r} must lie within the {n_steps} steps and end after it begins, got {own!r}"
+                f"epoch {name!r} must be (start, stop) in steps, whole numbers or arrays (trial,) of them, "
+                f"got {own!r}"
             )
+        varying[name] = [side if side.ndim else np.full(n_trials, side) for side in sides]
+    if varying:
+        # All epochs at once; which of them is wrong is asked only where one is.
+        edges = np.array(list(varying.values()))
+        outside = (edges[:, 0] < 0) | (edges[:, 0] > edges[:, 1]) | (edges[:, 1] > n_steps)
+        if outside.any():
+            name = list(varying)[int(outside.any(axis=1).argmax())]
+            raise _outside(name, epochs[name], n_steps)
+
+
+def _outside(name: str, epoch: object, n_steps: int) -> InputError:
+    return InputError(
+        f"epoch {name!r} must lie within the {n_steps} steps and end after it begins, got {epoch!r}"
+    )
 
 
 def _as_classes(targets: np.ndarray, n_classes: int) -> np.ndarray:

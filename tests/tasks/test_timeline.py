@@ -50,6 +50,12 @@ def test_what_is_filled_and_added_is_what_truth_values_tell(given_lengths, first
     assert np.array_equal(filled, np.where(during, values[:, None], -1))
     timeline.fill(filled, 7, epoch, through)
     assert np.array_equal(filled, np.where(during, 7, -1))
+    timeline.fill_before(filled, 5, epoch)
+    assert np.array_equal(filled, np.where(timeline.before(epoch), 5, np.where(during, 7, -1)))
+    turned = np.empty((*during.shape, 2))
+    timeline.turn(turned, np.array([1.0, 2.0]), np.stack([values, -values], axis=1), epoch)
+    held = np.where(timeline.before(epoch), 1, values[:, None])
+    assert np.array_equal(turned[..., 0], held)
     vectors = np.stack([values, -values], axis=1)
     for trials in (None, chosen):
         added = np.ones((*during.shape, 2))
