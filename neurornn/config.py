@@ -14,7 +14,7 @@ import os
 import tomllib
 import zlib
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
 import numpy as np
 import pydantic
@@ -375,8 +375,8 @@ class TrainingConfig(Config):
     learning_rate: float = pydantic.Field(default=1e-3, gt=0)
     """The optimiser's step size, the largest one where a schedule changes it."""
     schedule: Literal["constant", "cosine", "plateau", "cyclic"] = "constant"
-    """How the learning rate falls: not at all, along half a cosine, whenever the held-out loss stands still, or
-    along half a cosine again and again."""
+    """How the learning rate falls: not at all, along half a cosine, whenever the held-out loss stands still,
+    or along half a cosine again and again."""
     schedule_options: dict[str, Any] = {}
     """Keyword arguments of torch's scheduler."""
     warmup_steps: int = pydantic.Field(default=0, ge=0)
@@ -483,6 +483,8 @@ def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]
 def _without_none(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _without_none(entry) for key, entry in value.items() if entry is not None}
+    if isinstance(value, list | tuple):
+        return [_without_none(entry) for entry in value]
     return value
 
 
@@ -509,6 +511,9 @@ def _fields_at(model: type[Config], location: tuple[int | str, ...]) -> list[str
     """Return the known keys of the table at ``location``."""
     current: Any = model
     for part in location:
-        known = FAMILY_CONFIGS.get(str(part))
-        current = known or current.model_fields[str(part)].annotation
+        if isinstance(part, int):
+            # An entry of a list of tables: list[StageConfig] is a list of its one argument.
+            current = get_args(current)[0]
+        else:
+            current = FAMILY_CONFIGS.get(part) or current.model_fields[part].annotation
     return list(current.model_fields)

@@ -8,6 +8,7 @@ torch, safetensors and HDF5 do not notice a flipped bit.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -50,12 +51,19 @@ def need_writable_folder(folder: Path) -> None:
     ------
     InputError
         Where the folder cannot be made or written to.
+    UnwritableFile
+        Where the disk is full.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise UnwritableFile(
+                f"cannot write to the folder {str(folder)!r} ({error.strerror}): make room, or choose "
+                "another folder"
+            ) from error
         raise InputError(
             f"cannot write to the folder {str(folder)!r} ({error.strerror or error}): "
             "choose a folder that you may write to"

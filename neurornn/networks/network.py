@@ -122,7 +122,8 @@ class Network(WithSettableWeights):
         self.register_parameter("first_state", None)
         if config.trainable_initial_state:
             self.first_state = nn.Parameter(first.clone())
-        self.to(device)
+        # An activation's own parameters come in torch's default precision.
+        self.to(device, dtype)
 
     # What the network is ------------------------------------------------------------------------------
 
@@ -170,6 +171,16 @@ class Network(WithSettableWeights):
     def is_bidirectional(self) -> bool:
         """Whether layers run in both directions of time; such a network has no step."""
         return self._config.bidirectional
+
+    @property
+    def is_residual(self) -> bool:
+        """Whether what a layer sees is added to its rates, from the second layer on."""
+        return self._config.residual
+
+    @property
+    def is_recurrent(self) -> bool:
+        """Whether there are recurrent weights."""
+        return bool(getattr(self._config, "recurrent", True))
 
     @property
     def has_feedback(self) -> bool:

@@ -1,6 +1,7 @@
 """Training: losses, penalties, the loop, checkpoints and the folder of a run."""
 
 from neurornn.training.averaging import Ensemble
+from neurornn.training.diagnostics import gradient_profile
 from neurornn.training.loading import load_run
 from neurornn.training.loop import need_matching, need_same_dt, resume, train
 from neurornn.training.losses import LOSSES, masked_loss
@@ -17,6 +18,7 @@ __all__ = [
     "RunDirectory",
     "TrainingRun",
     "TrainingState",
+    "gradient_profile",
     "load_run",
     "masked_loss",
     "need_matching",

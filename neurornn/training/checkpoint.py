@@ -11,6 +11,10 @@ from typing import Any
 import torch
 
 from neurornn import files
+from neurornn.training.run_directory import RunDirectory
+
+UNFIT = (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError)
+"""What a checkpoint raises whose content is not what the run's configuration asks for."""
 
 
 def save_checkpoint(
@@ -72,4 +76,18 @@ def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise files.CorruptFile(
             f"the checkpoint {str(path)!r} cannot be read ({reason}): take another copy"
         ) from error
+    if not isinstance(content, dict) or "step" not in content:
+        raise files.CorruptFile(
+            f"the checkpoint {str(path)!r} is none of a training (it holds {type(content).__name__}): "
+            "take another copy"
+        )
     return content
+
+
+def does_not_fit(run: RunDirectory, error: Exception) -> files.CorruptFile:
+    """Return the error that says that a run's checkpoint is not of its configuration."""
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return files.CorruptFile(
+        f"the checkpoint in {str(run.path)!r} does not fit the run's config.toml ({reason}): take back the "
+        "configuration that the run was begun with"
+    )

@@ -77,8 +77,8 @@ def summary(run: RunDirectory) -> RunSummary:
     if run.metrics.exists():
         try:
             rows = Metrics.of_text(files.read_bytes(run.metrics).decode()).rows
-        except (InputError, ValueError):
+            step = int(rows[-1]["step"]) if rows else 0
+        except (InputError, ValueError, KeyError, TypeError):
             return RunSummary(run.path, config.task.name, "unreadable", note="metrics.csv cannot be read")
-        step = int(rows[-1]["step"]) if rows else 0
         best = max((row["evaluation_score"] for row in rows if "evaluation_score" in row), default=best)
     return RunSummary(run.path, config.task.name, state, step, config.training.n_steps, best, note)

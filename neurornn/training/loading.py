@@ -6,12 +6,11 @@ import os
 
 import torch
 
-from neurornn import files
 from neurornn.config import RunConfig, read_config
 from neurornn.networks import build_network, load_network
 from neurornn.tasks import TASKS, TaskProtocol, get
 from neurornn.training.averaging import Ensemble
-from neurornn.training.checkpoint import load_latest
+from neurornn.training.checkpoint import UNFIT, does_not_fit, load_latest
 from neurornn.training.metrics import Metrics
 from neurornn.training.run_directory import RunDirectory
 from neurornn.training.trainer import TrainingRun
@@ -54,15 +53,19 @@ def load_run(
     need_choice(weights, "weights", ("best", "last"))
     config = read_config(run.config, RunConfig)
     task = task_of(config, run, task)
+    run.need_checkpoint()
     checkpoint = load_latest(run.checkpoint, run.previous_checkpoint)
+    network = build_network(config.network, device=device)
+    try:
+        # metrics.csv may be some steps ahead of the checkpoint that a killed process has left.
+        metrics = Metrics.of_state(checkpoint["metrics"])
+        history = metrics.history(checkpoint["best_step"], checkpoint["stopped_by"])
+        network.load_state_dict(checkpoint["best_network" if weights == "best" else "network"])
+    except UNFIT as error:
+        raise does_not_fit(run, error) from error
     if weights == "best" and run.is_finished:
         network = load_network(run.network, device=device)
-    else:
-        network = build_network(config.network, device=device)
-        network.load_state_dict(checkpoint["best_network" if weights == "best" else "network"])
-        network.eval()
-    metrics = Metrics.of_text(files.read_bytes(run.metrics).decode())
-    history = metrics.history(checkpoint["best_step"], checkpoint["stopped_by"])
+    network.eval()
     members = sorted(run.snapshots.glob("snapshot_*.json"))
     ensemble = None
     if members:

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 
-from neurornn import files
 from neurornn.config import (
     RecordingConfig,
     RunConfig,
@@ -19,14 +18,14 @@ from neurornn.config import (
     write_toml,
 )
 from neurornn.networks import Network, build_network
-from neurornn.tasks import TaskProtocol, describe, registered_name
+from neurornn.tasks import TASKS, TaskProtocol, describe, registered_name
 from neurornn.training.averaging import need_averaging
-from neurornn.training.checkpoint import load_latest
+from neurornn.training.checkpoint import UNFIT, does_not_fit, load_latest
 from neurornn.training.curriculum import build_stages, take_tasks
 from neurornn.training.loading import task_of
 from neurornn.training.losses import need_loss
 from neurornn.training.optimisers import need_optimiser
-from neurornn.training.penalties import Penalties, apply_max_norm
+from neurornn.training.penalties import Penalties, need_max_norm
 from neurornn.training.run_directory import RunDirectory
 from neurornn.training.tensorboard import need_tensorboard
 from neurornn.training.trainer import CHECKPOINT_FORMAT, Callback, Loss, Trainer, TrainingRun
@@ -207,6 +206,7 @@ def resume(
         )
     run.need_idle()
     config = read_config(run.config, RunConfig)
+    run.need_checkpoint()
     named = config.training.loss or ""
     if named.startswith(OWN) and not callable(loss):
         raise InputError(
@@ -215,6 +215,13 @@ def resume(
         )
     task = task_of(config, run, task)
     own_tasks = take_tasks(stages)[1] if stages is not None else []
+    for number, stage in enumerate(config.training.stages, start=1):
+        known = stage.task is None or stage.task in TASKS
+        if not known and not any(own is not None for own in own_tasks[number - 1 : number]):
+            raise InputError(
+                f"stage {number} of the run in {str(run.path)!r} was trained on {stage.task!r}, which is not "
+                "registered: pass the stages as you gave them to train, stages=..."
+            )
     content = load_latest(run.checkpoint, run.previous_checkpoint)
     if content.get("format") != CHECKPOINT_FORMAT:
         raise InputError(
@@ -224,8 +231,11 @@ def resume(
     network = build_network(config.network, device=device)
     own_loss = loss if callable(loss) else None
     trainer = _prepared(network, task, config.training, own_tasks, own_loss, callbacks)
-    trainer.restore(content)
-    files.sweep(run.path)
+    try:
+        trainer.restore(content)
+    except UNFIT as error:
+        raise does_not_fit(run, error) from error
+    run.sweep()
     run.failure.unlink(missing_ok=True)
     return trainer.run(run, progress)
 
@@ -241,7 +251,8 @@ def _prepared(
     """Return what trains, after refusing all that could not be done; nothing is written for that."""
     if (config.loss or "").startswith(OWN) and loss is None:
         raise InputError(
-            f"`loss` = {config.loss!r} is a function, which no file can hold: train from Python, with loss=..."
+            f"`loss` = {config.loss!r} is a function, which no file can hold: train from Python, with "
+            "loss=..."
         )
     for callback in callbacks:
         if not callable(callback):
@@ -268,7 +279,7 @@ def _need_trainable(network: Network, config: TrainingConfig) -> None:
     need_optimiser(config, [own for own in network.parameters() if own.requires_grad])
     needs_rates = Penalties(config.penalties, network).needs_rates
     if config.max_norm is not None:
-        apply_max_norm(network, float("inf"))
+        need_max_norm(network, config.max_norm)
     # One step of one trial, with a generator of its own: the network's noise stream must not move on.
     inputs, was_training = network.example_inputs(), network.training
     try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 from pathlib import Path
 from typing import Any
 
@@ -71,29 +70,36 @@ class Metrics:
         self._n_written, self._columns_written = len(self.rows), list(self.columns)
 
     def state(self) -> dict[str, Any]:
-        """Return the rows as what a checkpoint holds: names, and numbers of shape (row, column)."""
-        values = np.full((len(self.rows), len(self.columns)), np.nan)
+        """Return the rows as what a checkpoint holds: names, numbers (row, column), and which there are."""
+        values = np.zeros((len(self.rows), len(self.columns)))
+        filled = np.zeros(values.shape, bool)
         for number, row in enumerate(self.rows):
             for place, name in enumerate(self.columns):
-                values[number, place] = row.get(name, np.nan)
-        return {"columns": list(self.columns), "values": torch.from_numpy(values)}
+                if name in row:
+                    values[number, place], filled[number, place] = row[name], True
+        return {
+            "columns": list(self.columns),
+            "values": torch.from_numpy(values),
+            "filled": torch.from_numpy(filled),
+        }
 
     @classmethod
     def of_state(cls, state: dict[str, Any]) -> Metrics:
         """Return the rows that a checkpoint holds; what is written next is the whole file."""
         metrics = cls()
-        for values in state["values"].tolist():
-            named = zip(state["columns"], values, strict=True)
-            row = {name: own for name, own in named if not math.isnan(own)}
+        columns = state["columns"]
+        for values, filled in zip(state["values"].tolist(), state["filled"].tolist(), strict=True):
+            named = zip(columns, values, filled, strict=True)
+            row = {name: own for name, own, there in named if there}
             metrics.add({name: int(own) if name in WHOLE else own for name, own in row.items()})
-        metrics.columns = list(state["columns"])
+        metrics.columns = list(columns)
         return metrics
 
     @classmethod
     def of_text(cls, text: str) -> Metrics:
-        """Return the rows of a CSV file."""
+        """Return the rows of a CSV file, without a last line that is not whole yet."""
         metrics = cls()
-        for row in csv.DictReader(io.StringIO(text)):
+        for row in csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1])):
             metrics.add({name: float(value) for name, value in row.items() if value})
         return metrics
 

@@ -6,6 +6,7 @@ they remember of earlier stages included.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
 
@@ -76,7 +77,7 @@ class RecurrentL1(_OfWeights):
     """L1 penalty (lasso) on recurrent weights: the sum of ``|w|``, which makes them sparse.
 
     Weights are the effective ones, after masks, signs and held values, of all layers; of LSTM and GRU those
-    of all gates. Song et al. (2016) take the mean in place of the sum.
+    of all gates. The program of Song et al. (2016) takes the mean in place of the sum.
 
     References
     ----------
@@ -156,7 +157,7 @@ class OutputL2(_OfWeights):
 
 
 class RateL2(Penalty):
-    """Metabolic cost: the mean of ``r^2`` over units and the steps that exist, as Song et al. (2016) take it.
+    """Metabolic cost: the mean of ``r^2`` over units and the steps that exist, as in Song et al. (2016).
 
     Rates are those that the readout sees. Being a mean, it does not grow with the number of units.
 
@@ -174,7 +175,7 @@ class RateL2(Penalty):
 
     def __call__(self, batch: Batch, outputs: Tensor, rates: Tensor | None) -> Tensor:
         """Return the mean square."""
-        return _valid_mean(_needed(rates).square(), batch.valid)
+        return _valid_mean(_existing(rates, batch.valid).square(), batch.valid)
 
 
 class RateL1(Penalty):
@@ -191,7 +192,7 @@ class RateL1(Penalty):
 
     def __call__(self, batch: Batch, outputs: Tensor, rates: Tensor | None) -> Tensor:
         """Return the mean absolute rate."""
-        return _valid_mean(_needed(rates).abs(), batch.valid)
+        return _valid_mean(_existing(rates, batch.valid).abs(), batch.valid)
 
 
 class RateSmoothness(Penalty):
@@ -211,9 +212,8 @@ class RateSmoothness(Penalty):
     def __call__(self, batch: Batch, outputs: Tensor, rates: Tensor | None) -> Tensor:
         """Return the mean squared difference, 0 for trials of one step."""
         valid = batch.valid
-        return _valid_mean(
-            _needed(rates).diff(dim=1).square(), None if valid is None else valid[:, 1:] & valid[:, :-1]
-        )
+        pairs = None if valid is None else valid[:, 1:] & valid[:, :-1]
+        return _valid_mean(_existing(rates, valid).diff(dim=1).square(), pairs)
 
 
 class Dimensionality(Penalty):
@@ -233,7 +233,7 @@ class Dimensionality(Penalty):
 
     def __call__(self, batch: Batch, outputs: Tensor, rates: Tensor | None) -> Tensor:
         """Return the participation ratio; the number of samples that a covariance is divided by cancels."""
-        rates = _needed(rates)
+        rates = _existing(rates, batch.valid)
         samples = rates.flatten(0, 1) if batch.valid is None else rates[batch.valid]
         centred = samples - samples.mean(0)
         spread = centred.t() @ centred / max(len(samples), 1)
@@ -296,10 +296,8 @@ class VanishingGradient(Penalty):
 
     def __call__(self, batch: Batch, outputs: Tensor, rates: Tensor | None) -> Tensor:
         """Return Omega, 0 where no gradient crosses a step."""
-        rates, valid = _needed(rates).detach(), batch.valid
-        if valid is not None:
-            # Nothing beyond a trial's end has a part in it, whatever stands there.
-            rates = torch.where(valid[..., None], rates, 0)
+        valid = batch.valid
+        rates = _existing(rates, valid).detach()
         direct = self._direct(batch, outputs, rates)
         back = _StepBack(self.network, rates.transpose(0, 1))
         with torch.no_grad():
@@ -377,6 +375,11 @@ class _StepBack:
         return torch.stack(found[::-1]) if found else direct[1:]
 
 
+def _slack(value: Tensor) -> float:
+    """Return by how much a value may be off that was divided by a leak of 1/100."""
+    return 400 * torch.finfo(value.dtype).eps
+
+
 def _sign_slope(value: Tensor, f: Activation) -> Tensor:
     return torch.where(value > 0, 1, -f(value.new_tensor(-1.0)))
 
@@ -388,18 +391,18 @@ def _power_slope(value: Tensor, f: Activation) -> Tensor:
 
 
 SLOPES: dict[str, Callable[[Tensor, Activation], Tensor]] = {
-    "tanh": lambda value, f: 1 - value**2,
+    "tanh": lambda value, f: (1 - value**2).clamp_min(0),
     "relu": lambda value, f: (value > 0).to(value.dtype),
     "softplus": lambda value, f: -torch.expm1(-value.clamp_min(0)),
     "sigmoid": lambda value, f: value * (1 - value),
     "identity": lambda value, f: torch.ones_like(value),
-    "hard_tanh": lambda value, f: (value.abs() < 1).to(value.dtype),
+    "hard_tanh": lambda value, f: (value.abs() < 1 - _slack(value)).to(value.dtype),
     "leaky_relu": _sign_slope,
     # Below zero f = alpha (exp(u) - 1), and alpha is how low it can come.
     "elu": lambda value, f: torch.where(value > 0, 1, value - f.bounds[0]),
     "power_law": _power_slope,
     "softsign": lambda value, f: (1 - value.abs()) ** 2,
-    "retanh": lambda value, f: torch.where(value > 0, 1 - value**2, 0),
+    "retanh": lambda value, f: torch.where(value > 0, (1 - value**2).clamp_min(0), 0),
 }
 """The slope f'(u) as a function of the value f(u), of the activations that tell it."""
 
@@ -442,9 +445,7 @@ class GradientFlossing(Penalty):
 
     def __init__(self, network: Network) -> None:
         super().__init__(network)
-        # A network of low rank without leak has no more directions than its rank from which a step comes.
-        ranks = [_free_rank(layer) for layer in network.layers]
-        self.k = max(1, min(self.n_exponents, network.state_size, *ranks))
+        self.k = max(1, min(self.n_exponents, sum(_free_rank(layer) for layer in network.layers)))
 
     @classmethod
     def reason_to_refuse(cls, network: Network) -> str | None:
@@ -519,7 +520,7 @@ def _carry(network: Network, state: Tensor, input: Tensor, tangents: Tensor) -> 
 
 
 def _free_rank(layer: Any) -> int:
-    """Return how many directions of a layer's state one step depends on."""
+    """Return how many directions of its state a layer's next one depends on: its rank, without leak."""
     recurrent = getattr(layer, "recurrent", None)
     if isinstance(recurrent, LowRank) and not layer.has_leak:
         back = 0 if layer.feedback_weight is None else layer.feedback_weight.shape[1]
@@ -605,9 +606,9 @@ class ElasticWeightConsolidation(_Anchored):
     """Continual learning: ``1/2 sum F (p - p*)^2``, F the importance of each parameter for earlier stages.
 
     F is the diagonal of the empirical Fisher information at the end of a stage: the mean over trials of the
-    squared gradient of a trial's own loss. Where that loss is the mean over the steps that are asked for, so
-    is the likelihood that F belongs to. The gradients are those of the loss alone, without noise and
-    penalties.
+    squared gradient of a trial's own loss, for all parameters, be they trained in that stage or not. Where
+    that loss is the mean over the steps that are asked for, so is the likelihood that F belongs to. The
+    gradients are those of the loss alone, without noise and penalties.
 
     The pulls of several stages are kept as one, which is exact but for a constant: importances add up, and
     the anchor is the mean of the stages' parameters, weighed by their importances.
@@ -644,25 +645,25 @@ class ElasticWeightConsolidation(_Anchored):
     def _fisher(self, batches: Iterable[Batch]) -> dict[str, Tensor]:
         network, was_training = self.network, self.network.training
         parameters = dict(network.named_parameters())
+        were_trained = {name: own.requires_grad for name, own in parameters.items()}
         sums = {name: torch.zeros_like(own) for name, own in parameters.items()}
-        wanted = [name for name, own in parameters.items() if own.requires_grad]
         n_trials = 0
         try:
-            network.eval()
+            network.eval().requires_grad_(True)
             for batch in batches:
                 for trial in batch.each_trial():
                     # cuDNN gives no gradient in eval mode.
                     with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
                         loss = trial.loss(network(trial.inputs, return_rates=False)[0])
-                        pulls = torch.autograd.grad(
-                            loss, [parameters[name] for name in wanted], allow_unused=True
-                        )
-                    for name, pull in zip(wanted, pulls, strict=True):
+                        pulls = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
+                    for total, pull in zip(sums.values(), pulls, strict=True):
                         if pull is not None:
-                            sums[name] += pull.square()
+                            total += pull.square()
                     n_trials += 1
         finally:
             network.train(was_training)
+            for name, own in parameters.items():
+                own.requires_grad_(were_trained[name])
         if not n_trials:
             raise InputError(
                 "elastic weight consolidation needs trials of the finished stage, got none: give at least "
@@ -819,12 +820,12 @@ def apply_max_norm(network: Network, limit: float) -> None:
     network : Network
         Changed in place, all of its layers.
     limit : float
-        The largest Euclidean norm of a row.
+        The largest Euclidean norm of a row; infinity leaves everything as it is.
 
     Raises
     ------
     InputError
-        Where the limit is not above 0, or held weights alone are longer.
+        Where `need_max_norm` refuses.
 
     References
     ----------
@@ -842,45 +843,77 @@ def apply_max_norm(network: Network, limit: float) -> None:
     >>> bool((net.recurrent_weight.norm(dim=1) <= 0.5 + 1e-6).all())
     True
     """
-    limit = need_positive(limit, "max_norm")
+    need_max_norm(network, limit)
     for layer in network.layers:
-        recurrent = getattr(layer, "recurrent", None)
-        weight = layer.recurrent_weight
-        held = None
-        if isinstance(recurrent, Connection) and recurrent.fixed is not None:
-            held = torch.where(recurrent.fixed.isnan(), 0, weight)
-            weight = weight - held
-        length, most = weight.norm(dim=1), torch.full_like(weight[:, 0], limit)
+        recurrent, weight, held = getattr(layer, "recurrent", None), layer.recurrent_weight, _held(layer)
+        length, most = weight.norm(dim=1), weight.new_tensor(limit)
         if held is not None:
-            own = held.norm(dim=1)
-            if (own > limit).any():
-                raise InputError(
-                    f"`max_norm` = {limit:g} is less than the {own.max().item():g} of held recurrent weights "
-                    f"into unit {int(own.argmax())}: take a larger one"
-                )
-            most = (most.square() - own.square()).sqrt()
+            length, most = (weight - held).norm(dim=1), (limit**2 - held.square().sum(1)).clamp_min(0).sqrt()
         # A row without weights stays as it is.
         share = (most / length.clamp_min(torch.finfo(length.dtype).tiny)).clamp_max(1)
         # Effective rows are proportional to what lies under them, so that this is scaled.
         if isinstance(recurrent, LowRank):
             recurrent.m.mul_(share[:, None])
+        elif isinstance(recurrent, Connection) and recurrent.normalised:
+            recurrent.scale.mul_(share)
         elif isinstance(recurrent, Connection):
-            raw = recurrent.scale if recurrent.normalised else recurrent.raw
-            raw.mul_(share if recurrent.normalised else share[:, None])
+            recurrent.raw.mul_(share[:, None])
         else:
-            layer.recurrent_weight.mul_(share[:, None])
+            weight.mul_(share[:, None])
 
 
-def _needed(rates: Tensor | None) -> Tensor:
+@torch.no_grad()
+def need_max_norm(network: Network, limit: float) -> None:
+    """Refuse a limit that `apply_max_norm` cannot keep; nothing is changed.
+
+    Parameters
+    ----------
+    network : Network
+    limit : float
+
+    Raises
+    ------
+    InputError
+        Where the limit is not above 0, or held weights alone are longer.
+
+    Examples
+    --------
+    >>> from neurornn.networks import RateRNN
+    >>> need_max_norm(RateRNN(1, 8, 1), 0.0)
+    Traceback (most recent call last):
+    ...
+    neurornn.vocabulary.InputError: `max_norm` must be a positive number, got 0.0
+    """
+    if limit != math.inf:
+        need_positive(limit, "max_norm")
+    for layer in network.layers:
+        held = _held(layer)
+        if held is not None and (held.norm(dim=1) > limit).any():
+            length, unit = held.norm(dim=1).max(0)
+            raise InputError(
+                f"`max_norm` = {limit:g} is less than the {length.item():g} of held recurrent weights into "
+                f"unit {unit.item()}: take a larger one"
+            )
+
+
+def _held(layer: Any) -> Tensor | None:
+    """Return a layer's recurrent weights that are held, 0 where they are free; None where all of them are."""
+    recurrent = getattr(layer, "recurrent", None)
+    if not isinstance(recurrent, Connection) or recurrent.fixed is None:
+        return None
+    return torch.where(recurrent.fixed.isnan(), 0, recurrent.weight)
+
+
+def _existing(rates: Tensor | None, valid: Tensor | None) -> Tensor:
+    """Return the rates, 0 beyond a trial's end, where they may be no numbers."""
     if rates is None:
         raise InputError("these penalties need the rates: run the network with return_rates=True")
-    return rates
+    return rates if valid is None else torch.where(valid[..., None], rates, 0)
 
 
 def _valid_mean(values: Tensor, valid: Tensor | None) -> Tensor:
     """Return the mean of (trial, time, unit) over units and valid steps, 0 where there are none."""
-    if valid is not None:
-        # Not by a product: what stands in the padding may be no number.
-        total, n = torch.where(valid[..., None], values, 0).sum(), valid.sum() * values.shape[-1]
-        return total / n.clamp_min(1)
-    return values.sum() / max(values.numel(), 1)
+    if valid is None:
+        return values.sum() / max(values.numel(), 1)
+    n = valid.sum() * values.shape[-1]
+    return torch.where(valid[..., None], values, 0).sum() / n.clamp_min(1)

@@ -120,7 +120,7 @@ class RunDirectory:
         run = cls(files.as_path(path, "directory"))
         if run.path.exists() and not run.path.is_dir():
             raise InputError(f"{str(path)!r} is a file, expected a folder for the run: choose another name")
-        occupied = run.path.is_dir() and any(run.path.iterdir())
+        occupied = run.path.is_dir() and any(not run._is_unfinished_config(own) for own in run.path.iterdir())
         if occupied and not run.config.exists():
             raise InputError(
                 f"the folder {str(path)!r} is not empty and holds no run (no config.toml): "
@@ -133,13 +133,15 @@ class RunDirectory:
             )
         files.need_writable_folder(run.path)
         run.need_idle()
+        run.sweep()
         if occupied:
-            # The configuration goes last: until then the folder is still known as a run's.
-            files.sweep(run.path)
+            # The configuration stays until the new one takes its place: a folder without one is no run's, and
+            # a process that is killed here would leave what can neither be resumed nor overwritten.
             drawn = (*run.figures.glob("*.png"), *run.analysis.glob("*.nc"))
             members = (*run.snapshots.glob("snapshot_*.*"), *run.tensorboard.glob("events.*"))
             for file in (*drawn, *members, *reversed(run._files)):
-                file.unlink(missing_ok=True)
+                if file != run.config:
+                    file.unlink(missing_ok=True)
         return run
 
     @classmethod
@@ -155,6 +157,23 @@ class RunDirectory:
         if not run.config.is_file():
             raise InputError(f"there is no run in {str(path)!r} (no config.toml): check the folder's name")
         return run
+
+    def sweep(self) -> None:
+        """Remove temporary files that a killed process has left; nobody may be writing there."""
+        for folder in (self.path, self.snapshots):
+            files.sweep(folder)
+
+    def _is_unfinished_config(self, path: Path) -> bool:
+        """Return whether a file is what a process has left that was killed while it began a run."""
+        return path.name.startswith(f".{self.config.name}.") and path.name.endswith(files.TEMPORARY)
+
+    def need_checkpoint(self) -> None:
+        """Refuse a run that was stopped before it wrote one."""
+        if not (self.checkpoint.exists() or self.previous_checkpoint.exists()):
+            raise InputError(
+                f"the run in {str(self.path)!r} has no checkpoint (it was stopped before the first one): "
+                "train it again with --overwrite (in Python: overwrite=True)"
+            )
 
     @property
     def is_finished(self) -> bool:

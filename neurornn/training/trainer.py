@@ -41,7 +41,7 @@ CHECKPOINT_FORMAT = 1
 """Changes when older checkpoints cannot be taken up any more."""
 PLAIN = (
     *("step", "first_step", "stage_number", "steps_in_stage", "stage_is_reached", "stopped_by"),
-    *("seconds", "last_evaluation", "n_reached", "n_without_gain"),
+    *("seconds", "seconds_at_evaluation", "last_evaluation", "n_reached", "n_without_gain"),
     *("best_loss", "best_step", "best_network", "snapshots"),
 )
 """Attributes of a trainer that a checkpoint holds as they are."""
@@ -135,7 +135,7 @@ class Trainer:
         self.step = self.first_step = int(network.training_record.get("steps_trained", 0))
         self.stage_number = self.steps_in_stage = 0
         self.stage_is_reached = False
-        self.seconds = self._begun = 0.0
+        self.seconds = self.seconds_at_evaluation = self._begun = 0.0
         self.last_evaluation = self.step
         self.metrics = Metrics()
         self.tensorboard: TensorBoard | None = None
@@ -256,6 +256,7 @@ class Trainer:
 
     def _interrupt(self, signal: str) -> None:
         assert self.directory is not None
+        self._count_seconds()
         self.write()
         self._take_best()
         folder = str(self.directory.path)
@@ -275,6 +276,10 @@ class Trainer:
 
     def _seconds_so_far(self) -> float:
         return self.seconds + time.perf_counter() - self._begun
+
+    def _count_seconds(self) -> None:
+        """Take the time since training began, or since the last evaluation, into that of the run."""
+        self.seconds, self._begun = self._seconds_so_far(), time.perf_counter()
 
     # Steps --------------------------------------------------------------------------------------------
 
@@ -355,10 +360,11 @@ class Trainer:
     @torch.no_grad()
     def evaluate(self) -> None:
         """Measure the held-out loss and score, keep the best weights, decide, and write."""
-        elapsed, self._begun = time.perf_counter() - self._begun, time.perf_counter()
-        self.seconds += elapsed
+        self._count_seconds()
+        elapsed = self.seconds - self.seconds_at_evaluation
         network, config = self.network, self.config
-        values, outputs, rates = self._measured(network, "evaluation", with_rates=config.diagnostics)
+        values, score, rates = self._measured(network, "evaluation", with_rates=config.diagnostics)
+        scores = {"score": score}
         loss, network_loss = values["evaluation_loss"], values["evaluation_loss"]
         if not math.isfinite(loss):
             self._stop_diverged("held-out loss", loss, self.step)
@@ -369,14 +375,14 @@ class Trainer:
             noise = seeding.torch_stream(
                 config.seed, seeding.EVALUATION, 0, device=network.output_bias.device
             )
-            noisy, _, _ = self._measured(network, "noisy", generator=noise)
+            noisy, scores["noisy_score"], _ = self._measured(network, "noisy", generator=noise)
             values |= noisy
             loss = noisy["noisy_loss"] if config.evaluate_with_noise else loss
         dead = network.dead_share()
         if dead is not None:
             values["dead_weights"] = dead
         if self.diagnostics is not None:
-            values |= self.diagnostics.measure(self.evaluation, outputs, rates)
+            values |= self.diagnostics.measure(self.evaluation, rates, scores)
         candidates = [(loss, self.weights)]
         if self.averaged is not None and self.averaged.n_averaged:
             own, _, _ = self._measured(self.averaged.network, "averaged")
@@ -385,7 +391,7 @@ class Trainer:
         n_since = self.step - self.last_evaluation
         if n_since:
             values["ms_per_step"] = 1e3 * elapsed / n_since
-        self.last_evaluation = self.step
+        self.last_evaluation, self.seconds_at_evaluation = self.step, self.seconds
         self.metrics.amend(values)
         self.schedule.evaluated(network_loss)
         self._decide(candidates, values["evaluation_score"])
@@ -400,13 +406,13 @@ class Trainer:
         *,
         with_rates: bool = False,
         generator: torch.Generator | None = None,
-    ) -> tuple[dict[str, float], Tensor, Tensor | None]:
-        """Return held-out loss and score under a name, and the outputs and rates they come from."""
+    ) -> tuple[dict[str, float], np.ndarray, Tensor | None]:
+        """Return held-out loss and score under a name, the score of each trial, and the rates."""
         inputs = self.evaluation.inputs
         outputs, rates = network.eval()(inputs, return_rates=with_rates, generator=generator)[:2]
         score = self.stage.task.score(outputs.cpu().numpy(), self.evaluation.trials)
         loss = float(self.evaluation.loss(outputs))
-        return {f"{name}_loss": loss, f"{name}_score": float(np.mean(score))}, outputs, rates
+        return {f"{name}_loss": loss, f"{name}_score": float(np.mean(score))}, np.asarray(score), rates
 
     def _averaged_weights(self) -> dict[str, Tensor]:
         assert self.averaged is not None
@@ -479,9 +485,17 @@ class Trainer:
         }
 
     def restore(self, content: dict[str, Any]) -> None:
-        """Take up what a checkpoint holds; the network and the settings must be those that wrote it."""
+        """Take up what a checkpoint holds; the network and the settings must be those that wrote it.
+
+        Raises
+        ------
+        KeyError, RuntimeError, TypeError, ValueError
+            Where they are not.
+        """
         for name in PLAIN:
             setattr(self, name, content[name])
+        # The best ones will be needed at the end: they are tried on while it can still be told.
+        self.network.load_state_dict(content["best_network"])
         self.network.load_state_dict(content["network"])
         self.optimiser.load_state_dict(content["optimizer"])
         self.schedule.restore(content["schedule"])

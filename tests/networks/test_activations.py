@@ -9,7 +9,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from neurornn import InputError, register_activation
-from neurornn.networks import ACTIVATIONS, get_activation
+from neurornn.networks import ACTIVATIONS, RateRNN, get_activation
 from neurornn.networks.activations import Activation
 
 INF = math.inf
@@ -396,3 +396,9 @@ def test_an_unknown_name_or_another_thing_is_refused():
         get_activation("powerlaw(3)")
     with pytest.raises(InputError, match="`activation` must be a name or a callable, got NoneType"):
         get_activation(None)
+
+
+def test_an_activation_with_a_parameter_has_the_networks_precision():
+    net = RateRNN(2, 4, 1, activation="parametric_relu", dtype=torch.float64, seed=0)
+    assert {own.dtype for own in net.parameters()} == {torch.float64}
+    assert net(torch.zeros(1, 3, 2, dtype=torch.float64))[0].dtype == torch.float64
