@@ -11,16 +11,9 @@ from neurornn import GRU, LSTM, InputError, RateRNN
 from neurornn.networks import get_activation
 from neurornn.tasks import DelayedComparison, FlipFlop, Trials
 from neurornn.training.losses import Batch
-from neurornn.training.penalties import (
-    PENALTIES,
-    SLOPES,
-    ElasticWeightConsolidation,
-    GradientFlossing,
-    Penalties,
-    VanishingGradient,
-    apply_max_norm,
-    need_max_norm,
-)
+from neurornn.training.penalties import PENALTIES, Penalties, apply_max_norm, need_max_norm
+from neurornn.training.penalties.anchors import ElasticWeightConsolidation
+from neurornn.training.penalties.gradients import SLOPES, GradientFlossing, VanishingGradient
 
 N_STEPS = 12
 
