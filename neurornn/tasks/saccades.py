@@ -435,7 +435,8 @@ class AntiSaccade(RuleSaccadeTask):
         ``pro`` and ``anti``: the fixation cue with the rule. ``gap``: nothing.
 
     Recipe
-        `RateRNN` of 64 tanh units without leak, 1500 steps of Adam at 1e-3 with 64 trials each.
+        `RateRNN` of 64 tanh units without leak, 2000 steps of Adam with 64 trials each, at 1e-3 and along half
+        a cosine down to 0.
 
     Parameters
     ----------
@@ -490,7 +491,7 @@ class AntiSaccade(RuleSaccadeTask):
         """Network and training that reach the criterion."""
         return Recipe(
             network={"hidden_size": 64, "activation": "tanh"},
-            training={"n_steps": 1500, "batch_size": 64, "learning_rate": 1e-3},
+            training={"n_steps": 2000, "batch_size": 64, "learning_rate": 1e-3, "schedule": "cosine"},
             criterion=0.95,
         )
 
