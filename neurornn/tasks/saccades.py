@@ -435,8 +435,8 @@ class AntiSaccade(RuleSaccadeTask):
         ``pro`` and ``anti``: the fixation cue with the rule. ``gap``: nothing.
 
     Recipe
-        `RateRNN` of 64 tanh units without leak, 2000 steps of Adam with 64 trials each, at 1e-3 and along half
-        a cosine down to 0.
+        `RateRNN` of 64 relu units without leak, whose recurrent weights begin as the identity, 1000 steps of
+        Adam at 1e-3 with 64 trials each.
 
     Parameters
     ----------
@@ -490,8 +490,8 @@ class AntiSaccade(RuleSaccadeTask):
     def recipe(self) -> Recipe:
         """Network and training that reach the criterion."""
         return Recipe(
-            network={"hidden_size": 64, "activation": "tanh"},
-            training={"n_steps": 2000, "batch_size": 64, "learning_rate": 1e-3, "schedule": "cosine"},
+            network={"hidden_size": 64, "activation": "relu", "recurrent_initialisation": "identity"},
+            training={"n_steps": 1000, "batch_size": 64, "learning_rate": 1e-3},
             criterion=0.95,
         )
 
