@@ -80,6 +80,8 @@ class Settings:
                 "no task was named: give one, as in `neurornn train flip_flop`, or in the file's [task]"
             )
         parameters = in_file.get("parameters", {}) if in_file.get("name", name) == name else {}
+        if not isinstance(parameters, Mapping):
+            raise InputError(f"'task.parameters' must be a table of settings, got {parameters!r}")
         options = {
             "network": _values(self.network) | _given(hidden_size=self.hidden_size),
             "training": _values(self.training)

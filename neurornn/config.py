@@ -25,6 +25,10 @@ from neurornn.vocabulary import InputError, nearest_name, unknown_name
 
 Model = TypeVar("Model", bound="Config")
 
+# Beyond these there is a slip of the pen, which is better told here than as a lack of memory.
+MOST_UNITS = 10**6
+MOST_TRIALS = 10**7
+
 
 class Config(pydantic.BaseModel):
     """The base of every configuration: frozen, and no key that it does not know."""
@@ -161,13 +165,13 @@ class NetworkConfig(Config):
 
     family: str
     """Name of the network's class."""
-    input_size: int = pydantic.Field(ge=0)
+    input_size: int = pydantic.Field(ge=0, le=MOST_UNITS)
     """Number of input channels."""
-    hidden_size: int = pydantic.Field(ge=1)
+    hidden_size: int = pydantic.Field(ge=1, le=MOST_UNITS)
     """Number of recurrent units of a layer."""
-    output_size: int = pydantic.Field(ge=0)
+    output_size: int = pydantic.Field(ge=0, le=MOST_UNITS)
     """Number of output channels."""
-    n_layers: int = pydantic.Field(default=1, ge=1)
+    n_layers: int = pydantic.Field(default=1, ge=1, le=1000)
     """Number of layers; each sees the rates of the one below."""
     bidirectional: bool = False
     """Whether every layer also runs from the last step to the first."""
@@ -211,7 +215,7 @@ class NetworkConfig(Config):
         if cls is not NetworkConfig or not isinstance(values, Mapping):
             return super().from_dict(values, source)
         family = values.get("family", "RateRNN")
-        if family not in FAMILY_CONFIGS:
+        if not isinstance(family, str) or family not in FAMILY_CONFIGS:
             unknown_name("network family", family, FAMILY_CONFIGS)
         return FAMILY_CONFIGS[family].from_dict(values, source)  # type: ignore[return-value]
 
@@ -321,7 +325,7 @@ FAMILY_CONFIGS: dict[str, type[NetworkConfig]] = {
 
 def _family(value: Any) -> Any:
     own = value.get("family", "RateRNN") if isinstance(value, Mapping) else getattr(value, "family", None)
-    return own if own in FAMILY_CONFIGS else None
+    return own if isinstance(own, str) and own in FAMILY_CONFIGS else None
 
 
 AnyNetworkConfig = Annotated[
@@ -356,7 +360,7 @@ class TrainingConfig(Config):
 
     n_steps: int = pydantic.Field(default=1000, ge=0)
     """Gradient steps, at most."""
-    batch_size: int = pydantic.Field(default=64, ge=1)
+    batch_size: int = pydantic.Field(default=64, ge=1, le=MOST_TRIALS)
     """Fresh trials per step."""
     loss: str | None = None
     """Name of the loss; None: the task's own."""
@@ -393,7 +397,7 @@ class TrainingConfig(Config):
     """Cycles of the cyclic schedule, each of which ends in a snapshot."""
     evaluate_every: int = pydantic.Field(default=100, ge=1)
     """Steps between evaluations on the held-out trials, each followed by a checkpoint."""
-    n_evaluation_trials: int = pydantic.Field(default=256, ge=1)
+    n_evaluation_trials: int = pydantic.Field(default=256, ge=1, le=MOST_TRIALS)
     """Held-out trials, the same at every evaluation."""
     evaluate_with_noise: bool = False
     """Whether the best weights are those of the lowest held-out loss with the network's own noise."""
@@ -428,7 +432,7 @@ class TrainingConfig(Config):
 class RecordingConfig(Config):
     """How the trained network's activity is recorded."""
 
-    n_trials: int = pydantic.Field(default=500, ge=1)
+    n_trials: int = pydantic.Field(default=500, ge=1, le=MOST_TRIALS)
     """Fresh trials, drawn from a stream that training never reads."""
     seed: int = pydantic.Field(default=1, ge=0)
     """Seed of those trials."""

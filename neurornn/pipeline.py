@@ -94,7 +94,11 @@ def _recipe_for(task: TaskProtocol, settings: Mapping[str, Any]) -> dict[str, An
     recipe = dict(task.recipe.network)
     asked = settings.get("network")
     family = asked.get("family") if isinstance(asked, Mapping) else None
-    if family not in FAMILY_CONFIGS or family == recipe.get("family", "RateRNN"):
+    if (
+        not isinstance(family, str)
+        or family not in FAMILY_CONFIGS
+        or family == recipe.get("family", "RateRNN")
+    ):
         return recipe
     known = FAMILY_CONFIGS[family].model_fields
     return {name: value for name, value in recipe.items() if name in known}

@@ -1,16 +1,22 @@
 """The command line as a user meets it: what it writes, what it prints, and how it refuses."""
 
+import csv
+import os
+import signal
 import subprocess
 import sys
+import time
 import tomllib
 
 import numpy as np
 import pytest
+import torch
 import xarray as xr
 
 import neurornn as nr
 from neurornn.cli import run
 from neurornn.tasks.listing import families
+from neurornn.training.checkpoint import load_checkpoint
 
 # As small as keeps every part of the chain at work.
 SMALL = [
@@ -25,6 +31,35 @@ def contents(folder):
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
+
+
+CHECKPOINTS = {"checkpoint.pt", "checkpoint.previous.pt"}
+CLOCK = {"seconds", "seconds_at_evaluation", "ms_per_step"}
+"""What a run tells of the clock, and no run repeats."""
+
+
+def untimed(folder):
+    """All files of a run but what the clock says in two of them: bytes, rows of the metrics, checkpoints."""
+    found = contents(folder)
+    with open(folder / "metrics.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    found["metrics.csv"] = [{name: own for name, own in row.items() if name not in CLOCK} for row in rows]
+    for name in CHECKPOINTS & found.keys():
+        content = load_checkpoint(folder / name)
+        metrics = content.pop("metrics")
+        kept = [k for k, column in enumerate(metrics["columns"]) if column not in CLOCK]
+        content["metrics"] = [metrics["columns"], metrics["values"][:, kept], metrics["filled"]]
+        found[name] = as_plain({key: own for key, own in content.items() if key not in CLOCK})
+    return found
+
+
+def as_plain(value):
+    """Turn tensors into what can be compared: dtype, shape and bytes."""
+    if isinstance(value, torch.Tensor):
+        return str(value.dtype), tuple(value.shape), value.numpy().tobytes()
+    if isinstance(value, dict):
+        return {key: as_plain(own) for key, own in value.items()}
+    return [as_plain(own) for own in value] if isinstance(value, list | tuple) else value
 
 
 @pytest.fixture(scope="module")
@@ -57,8 +92,8 @@ def test_a_study_writes_the_whole_run_directory(studied):
 
 def test_the_same_command_with_the_same_seed_writes_the_same_bytes(studied, tmp_path):
     assert run(["study", "flip_flop", *SMALL, "--out", str(tmp_path / "again")]) == 0
-    first, second = contents(studied), contents(tmp_path / "again")
-    assert first.keys() == second.keys()
+    first, second = untimed(studied), untimed(tmp_path / "again")
+    assert first.keys() == second.keys() >= CHECKPOINTS
     assert [name for name in first if first[name] != second[name]] == []
 
 
@@ -87,7 +122,9 @@ def test_train_record_analyze_are_the_parts_of_a_study(studied, tmp_path, capsys
     assert run(["train", "flip_flop", *SMALL, "--out", str(folder)]) == 0
     assert run(["record", str(folder)]) == 0
     assert run(["analyze", str(folder)]) == 0
-    assert contents(folder) == contents(studied)
+    first, second = untimed(folder), untimed(studied)
+    assert first.keys() == second.keys()
+    assert [name for name in first if first[name] != second[name]] == []
 
 
 def test_a_runs_own_configuration_repeats_it(studied, tmp_path):
@@ -158,10 +195,89 @@ def test_a_figure_that_cannot_be_written_is_refused(capsys, tmp_path):
     assert "name the task too" in refused(capsys, ["tasks", "--out", str(tmp_path / "a.png")])
 
 
-@pytest.mark.parametrize("command", ["study", "train", "record", "analyze", "tasks"])
+@pytest.mark.parametrize("command", ["study", "train", "resume", "runs", "record", "analyze", "tasks"])
 def test_every_command_has_help(command, capsys):
     assert run([command, "--help"]) == 0
     assert f"Usage: neurornn {command}" in capsys.readouterr().out
+
+
+# Runs that are stopped --------------------------------------------------------------------------------------
+
+
+LONG = [*SMALL[2:], "--training.evaluate-every", "10", "--n-steps"]
+
+
+def began(folder, arguments):
+    """Start a training in a process of its own, and wait until it has trained some steps."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "neurornn", "train", "flip_flop", *arguments, "--out", folder],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    for _ in range(1200):
+        if (folder / "checkpoint.previous.pt").exists() or process.poll() is not None:
+            return process
+        time.sleep(0.05)
+    process.kill()
+    raise AssertionError(process.communicate())
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no such signals")
+def test_a_run_that_is_interrupted_and_killed_is_resumed_to_the_same_bytes(tmp_path, capsys):
+    assert run(["train", "flip_flop", *LONG, "400", "--out", str(tmp_path / "whole")]) == 0
+    folder = tmp_path / "run"
+    process = began(folder, [*LONG, "100000"])
+    process.send_signal(signal.SIGTERM)
+    told = process.communicate(timeout=60)[1].splitlines()[-1]
+    assert process.returncode == 1
+    assert told.startswith("neurornn: stopped by SIGTERM after step")
+    assert f"`neurornn resume {folder}`" in told
+    capsys.readouterr()
+    assert run(["runs", str(tmp_path)]) == 0
+    listed = capsys.readouterr().out
+    states = {
+        own: line.split()[2] for own in ("run", "whole") for line in listed.splitlines() if f"/{own} " in line
+    }
+    assert states == {"run": "stopped", "whole": "finished"}
+    killed = tmp_path / "killed"
+    process = began(killed, [*LONG, "400"])
+    process.kill()
+    process.communicate()
+    if not (killed / "network.json").exists():
+        assert run(["resume", str(killed)]) == 0
+        assert "best held-out score" in capsys.readouterr().out
+    first, second = untimed(killed), untimed(tmp_path / "whole")
+    assert first.keys() == second.keys()
+    assert [name for name in first if first[name] != second[name]] == []
+    assert run(["runs", str(killed)]) == 0
+    assert "400/400" in capsys.readouterr().out
+
+
+def test_a_finished_run_is_not_resumed_and_nothing_of_it_changes(studied, capsys):
+    before = contents(studied)
+    assert "is finished: load it with" in refused(capsys, ["resume", str(studied)])
+    assert contents(studied) == before
+
+
+def test_runs_of_a_folder_are_listed(studied, capsys, monkeypatch):
+    assert run(["runs", str(studied.parent)]) == 0
+    header, line = capsys.readouterr().out.splitlines()
+    assert header.split() == ["run", "task", "state", "step", "best", "score"]
+    score = float(nr.load_run(studied).history.evaluation_score.max())
+    assert line.split() == [str(studied), "flip_flop", "finished", "30/30", f"{score:.4f}"]
+    # Without a name, those in the folder where `study` puts them.
+    monkeypatch.chdir(studied.parent.parent)
+    studied.parent.rename("runs")
+    try:
+        assert run(["runs"]) == 0
+        assert f"runs/{studied.name}" in capsys.readouterr().out.replace(os.sep, "/")
+    finally:
+        os.rename("runs", studied.parent)
+
+
+# What is refused --------------------------------------------------------------------------------------------
 
 
 def test_an_existing_run_is_refused_and_nothing_is_lost(studied, capsys):
@@ -213,6 +329,16 @@ def test_overwrite_replaces_a_run(tmp_path):
         (["train", "flip_flop"], ["--out"]),
         (["analyze", "nowhere"], ["no run in 'nowhere'"]),
         (["record", "nowhere"], ["no run in 'nowhere'"]),
+        (["resume", "nowhere"], ["no run in 'nowhere'"]),
+        (["resume"], ["--directory"]),
+        (["runs", "nowhere"], ["there is no folder 'nowhere'"]),
+        (["runs"], ["there is no folder 'runs'"]),
+        (["train", "flip_flop", "--training.optimiser", "adam", "--out", "x"], ["did you mean 'Adam'?"]),
+        (["train", "flip_flop", "--training.schedule", "cosin", "--out", "x"], ["schedule", "'cosin'"]),
+        (["train", "flip_flop", "--training.loss", "msee", "--out", "x"], ["unknown loss 'msee'", "'mse'"]),
+        (["train", "flip_flop", "--training.trainable", "['inputs']", "--out", "x"], ["'input'?"]),
+        (["train", "flip_flop", "--training.stages", "[{n_step = 3}]", "--out", "x"], ["'n_steps'"]),
+        (["train", "flip_flop", "--training.penalties", "{rates = 1.0}", "--out", "x"], ["unknown penalty"]),
         (["stduy", "flip_flop"], ["stduy"]),
     ],
 )  # fmt: skip

@@ -1,12 +1,17 @@
+import copy
+import random
 import tomllib
 
 import numpy as np
 import pydantic
 import pytest
+import tomli_w
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from neurornn import cli
 from neurornn import config as c
+from neurornn.training.trainer import Trainer
 from neurornn.vocabulary import InputError
 
 positive = st.floats(1e-6, 1e6)
@@ -102,6 +107,22 @@ def test_a_configuration_is_frozen():
         ({"training": {"normalise": "none"}}, r"'training\.normalise': .*'mask' or 'all', got 'none'"),
         ({"recording": {"noise": 1}}, r"'recording\.noise': .*boolean, got 1"),
         ({"training": 3}, r"'training': .*got 3"),
+        (
+            {"training": {"stages": [{"n_step": 3}]}},
+            r"'training\.stages\.0\.n_step': did you mean 'n_steps'\?",
+        ),
+        (
+            {"training": {"stages": [{}, {"tsk": ""}]}},
+            r"unknown key 'training\.stages\.1\.tsk': did you mean 'tas",
+        ),
+        ({"training": {"stages": {"n_steps": 3}}}, r"'training\.stages': .*list, got"),
+        (
+            {"network": {"family": []}},
+            r"'network': expected a table whose family is one of 'RateRNN', 'LSTM'",
+        ),
+        ({"network": {"family": {"a": 1}}}, r"'network': expected a table whose family is one of"),
+        ({"network": {"hidden_size": 10**15}}, r"less than or equal to 1000000, got 1000000000000000"),
+        ({"training": {"batch_size": 2**64}}, r"'training\.batch_size': .*less than or equal to 10000000"),
     ],
 )
 def test_every_mistake_is_one_sentence(changes, sentence):
@@ -149,3 +170,195 @@ def test_an_infinite_parameter_of_a_task_survives(tmp_path):
     run = c.RunConfig.from_dict(minimal(task={"name": "own", "parameters": {"horizon": float("inf")}}))
     c.write_toml(tmp_path / "run.toml", run)
     assert c.read_config(tmp_path / "run.toml", c.RunConfig) == run
+
+
+def test_stages_are_written_without_what_is_none_and_come_back(tmp_path):
+    stages = [{"n_steps": 3, "parameters": {"n_bits": 2}, "trainable": ["input"]}, {"score": 0.5}, {}]
+    run = c.RunConfig.from_dict(minimal(training={"stages": stages}))
+    c.write_toml(tmp_path / "run.toml", run)
+    assert c.read_config(tmp_path / "run.toml", c.RunConfig) == run
+    written = tomllib.loads((tmp_path / "run.toml").read_text())["training"]["stages"]
+    assert [set(own) for own in written] == [
+        {"n_steps", "parameters", "trainable"},
+        *[{"score", "parameters"}],
+        {"parameters"},
+    ]
+
+
+@pytest.mark.parametrize("family", [[], {"a": 1}, 3, None, "raternn"])
+def test_a_family_that_is_none_is_refused_by_its_name(family):
+    with pytest.raises(InputError, match="unknown network family"):
+        c.NetworkConfig.from_dict({"family": family})
+
+
+# Mutated files ----------------------------------------------------------------------------------------------
+
+PLAIN = {
+    "neurornn_version": "0.1.0",
+    "task": {"name": "flip_flop", "parameters": {"n_bits": 2, "duration": 100.0, "dt": 10.0}},
+    "network": {
+        "family": "RateRNN",
+        "input_size": 2,
+        "hidden_size": 6,
+        "output_size": 2,
+        "activation": "tanh",
+        "tau": 50.0,
+        "dt": 10.0,
+        "noise_std": 0.1,
+        "seed": 0,
+    },
+    "training": {
+        "n_steps": 2,
+        "batch_size": 4,
+        "learning_rate": 0.01,
+        "n_evaluation_trials": 8,
+        "optimiser": "Adam",
+        "optimiser_options": {"betas": [0.9, 0.99]},
+        "schedule": "cosine",
+        "schedule_options": {"eta_min": 0.0},
+        "warmup_steps": 1,
+        "penalties": {"rate_l2": 0.1},
+        "trainable": ["recurrent", "input"],
+        "stages": [
+            {"n_steps": 1, "score": 0.9, "trainable": ["input"], "parameters": {"pulse_probability": 0.1}},
+            {"task": "flip_flop", "parameters": {"n_bits": 2, "duration": 100.0}},
+        ],
+        "seed": 0,
+    },
+    "recording": {"n_trials": 5, "seed": 1, "noise": False},
+}
+"""A file with every kind of entry."""
+UNIT_BY_UNIT = c.merge(
+    PLAIN,
+    {
+        "network": {
+            "tau": [50.0] * 6,
+            "initial_state": [0.0] * 6,
+            "areas": [["a", 3], ["b", 3]],
+            "projections": {"a -> b": 0.5},
+        }
+    },
+)
+HUGE = (10**15, -(10**15), 2**63, 10**30, 1e308, -1e308, 5e-324, np.nan, np.inf, -np.inf)
+OTHER = (
+    True,
+    False,
+    0,
+    -1,
+    3,
+    0.5,
+    "",
+    "x",
+    "\x00\n",
+    [],
+    [1],
+    [[]],
+    ["a", {"b": 1}],
+    {},
+    {"a": 1},
+    {"b": {"c": [1]}},
+)
+MISNAMED = ("family", "task", "stages", "penalties", "loss", "name", "parameters", "training")
+
+
+def places(table, path=()):
+    for key, value in table.items():
+        yield (*path, key)
+        if isinstance(value, dict):
+            yield from places(value, (*path, key))
+        for number, entry in enumerate(value if isinstance(value, list) else []):
+            if isinstance(entry, dict):
+                yield from places(entry, (*path, key, number))
+
+
+def mutate(config, rng):
+    """Drop, rename, exchange or bury one entry, or add one under a name that belongs elsewhere."""
+    every = list(places(config))
+    if not every:
+        return
+    *path, key = rng.choice(every)
+    table = config
+    for part in path:
+        table = table[part]
+    match rng.randrange(6):
+        case 0:
+            del table[key]
+        case 1:
+            table[rng.choice([key + "s", key[:-1], key.upper(), "x.y", ""])] = table.pop(key)
+        case 2:
+            # A task of 10^15 channels names each of them before anybody can ask how many there are.
+            table[key] = rng.choice(HUGE) if key != "n_bits" else -1
+        case 3:
+            table[key] = copy.deepcopy(rng.choice(OTHER))
+        case 4:
+            table[key] = {key: table[key]}
+        case 5:
+            table[rng.choice([*MISNAMED, key])] = copy.deepcopy(rng.choice(OTHER))
+
+
+def mutated(rng):
+    """A file with some entries changed, or with some bytes."""
+    config = copy.deepcopy(rng.choice([PLAIN, UNIT_BY_UNIT]))
+    if rng.random() < 0.8:
+        for _ in range(rng.randint(1, 3)):
+            mutate(config, rng)
+        return tomli_w.dumps(config).encode()
+    data = bytearray(tomli_w.dumps(config).encode())
+    for _ in range(rng.randint(1, 4)):
+        data[rng.randrange(len(data))] = rng.randrange(256)
+    return bytes(data)
+
+
+def test_the_files_are_valid_before_they_are_mutated(tmp_path):
+    for number, config in enumerate((PLAIN, UNIT_BY_UNIT)):
+        (tmp_path / "run.toml").write_text(tomli_w.dumps(config))
+        arguments = ["train", "--config", str(tmp_path / "run.toml"), "--out", str(tmp_path / str(number))]
+        assert cli.run(arguments) == 0
+
+
+def test_2000_mutated_files_are_read_or_refused_in_one_sentence(tmp_path):
+    rng, path, refused = random.Random(0), tmp_path / "run.toml", 0
+    for _ in range(2000):
+        path.write_bytes(mutated(rng))
+        for read in (lambda: c.read_config(path, c.RunConfig), lambda: cli.Settings(config=path).plan(None)):
+            try:
+                read()
+            except InputError as error:
+                told = str(error)
+                assert "\n" not in told
+                assert "pydantic" not in told
+                assert len(told) < 5000
+                refused += 1
+    # Most mutations are mistakes; were they not, this would show nothing.
+    assert refused > 3000
+    assert [own.name for own in tmp_path.iterdir()] == ["run.toml"]
+
+
+def test_mutated_files_train_or_are_refused_by_the_command_and_then_write_nothing(
+    tmp_path, capsys, monkeypatch
+):
+    class Begun(BaseException):
+        pass
+
+    def begin(*_, **__):
+        raise Begun
+
+    # What is not refused would train; how long and how well is not asked here.
+    monkeypatch.setattr(Trainer, "run", begin)
+    rng, path, refused = random.Random(1), tmp_path / "run.toml", 0
+    for number in range(150):
+        path.write_bytes(mutated(rng))
+        folder = tmp_path / str(number)
+        try:
+            status = cli.run(["train", "--config", str(path), "--out", str(folder)])
+        except Begun:
+            capsys.readouterr()
+            continue
+        printed = capsys.readouterr()
+        assert status == 2, printed.err
+        assert printed.out == ""
+        assert printed.err.startswith("neurornn: ")
+        assert printed.err.count("\n") == 1
+        assert not folder.exists()
+        refused += 1
+    assert refused > 100

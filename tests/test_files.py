@@ -1,14 +1,17 @@
 import errno
 import os
+import signal
 import stat
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from neurornn import files
-from neurornn.files import CorruptFile
-from neurornn.vocabulary import InputError
+from neurornn.files import CorruptFile, UnwritableFile
+from neurornn.vocabulary import InputError, RunFailure
 
 
 def names(folder):
@@ -33,10 +36,114 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch,
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, step, fail)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(UnwritableFile) as caught:
         files.atomic_write(path, b"new")
+    assert str(caught.value) == (
+        f"cannot write {str(path)!r} (No space left on device): an older file is intact; make room, "
+        "or choose another folder"
+    )
     assert path.read_bytes() == b"old"
     assert names(tmp_path) == ["file.bin"]
+
+
+def test_what_cannot_be_written_is_a_failure_of_the_run_and_of_the_system():
+    assert issubclass(UnwritableFile, RunFailure)
+    assert issubclass(UnwritableFile, OSError)
+
+
+# What was there before --------------------------------------------------------------------------------------
+
+
+def test_the_file_before_is_kept_where_it_is_asked_for(tmp_path):
+    path, previous = tmp_path / "file", tmp_path / "before"
+    for number in range(3):
+        files.atomic_write(path, b"%d" % number, previous=previous)
+        assert path.read_bytes() == b"%d" % number
+        assert previous.exists() == (number > 0)
+        if number:
+            assert previous.read_bytes() == b"%d" % (number - 1)
+    assert names(tmp_path) == ["before", "file"]
+
+
+@pytest.mark.parametrize("fatal", [1, 2])
+def test_there_is_no_moment_without_a_whole_file(tmp_path, monkeypatch, fatal):
+    path, previous = tmp_path / "file", tmp_path / "before"
+    files.atomic_write(path, b"1", previous=previous)
+    files.atomic_write(path, b"2", previous=previous)
+    plain, calls = os.replace, []
+
+    def die(*names):
+        calls.append(names)
+        # What a kill is: nothing of the process runs on, not even what would tidy up.
+        whole = [own.read_bytes() for own in (path, previous) if own.exists()]
+        assert whole
+        assert set(whole) <= {b"1", b"2"}
+        if len(calls) == fatal:
+            raise OSError(errno.EIO, "Input/output error")
+        plain(*names)
+
+    monkeypatch.setattr(os, "replace", die)
+    with pytest.raises(UnwritableFile, match=r"cannot write '.*file' \(Input/output error\)"):
+        files.atomic_write(path, b"3", previous=previous)
+    latest = path if path.exists() else previous
+    assert latest.read_bytes() == b"2"
+    assert not [own for own in names(tmp_path) if own.endswith(files.TEMPORARY)]
+
+
+def test_what_a_killed_process_has_left_is_swept(tmp_path):
+    files.atomic_write(tmp_path / "file", b"whole")
+    for name in (".file.ab12.tmp", ".other.tmp"):
+        (tmp_path / name).write_bytes(b"half")
+    for name in ("mine.tmp", ".hidden", ".tmpfile"):
+        (tmp_path / name).write_bytes(b"kept")
+    (tmp_path / ".folder.tmp").mkdir()
+    (tmp_path / "deeper").mkdir()
+    (tmp_path / "deeper" / ".file.ab12.tmp").write_bytes(b"another folder's")
+    swept = files.sweep(tmp_path)
+    assert sorted(own.name for own in swept) == [".file.ab12.tmp", ".other.tmp"]
+    assert names(tmp_path) == sorted(["file", "mine.tmp", ".hidden", ".tmpfile", ".folder.tmp", "deeper"])
+    assert names(tmp_path / "deeper") == [".file.ab12.tmp"]
+    assert files.sweep(tmp_path) == files.sweep(tmp_path / "missing") == []
+
+
+def test_a_killed_write_leaves_the_old_file_and_one_temporary(tmp_path):
+    path = tmp_path / "file"
+    files.atomic_write(path, b"old")
+    code = (
+        "import os, signal, sys\n"
+        "from neurornn import files\n"
+        "os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "files.atomic_write(sys.argv[1], b'new')\n"
+    )
+    if not hasattr(signal, "SIGKILL"):
+        pytest.skip("this system has no SIGKILL")
+    done = subprocess.run([sys.executable, "-c", code, path])
+    assert done.returncode == -signal.SIGKILL
+    assert path.read_bytes() == b"old"
+    (left,) = files.sweep(tmp_path)
+    assert left.name.startswith(".file.")
+    assert names(tmp_path) == ["file"]
+
+
+def test_a_disk_without_room_for_a_name_is_full_and_not_forbidden(tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(files.tempfile, "TemporaryFile", fail)
+    with pytest.raises(
+        UnwritableFile, match=r"cannot write to the folder '.*' \(No space left on device\): make"
+    ):
+        files.atomic_write(tmp_path / "file", b"")
+
+
+def test_appending_to_a_full_disk_is_told(tmp_path):
+    full = files.Path("/dev/full")
+    if not full.exists():
+        pytest.skip("this system has no /dev/full")
+    with pytest.raises(
+        UnwritableFile, match=r"cannot write '/dev/full' \(No space left on device\): make room"
+    ):
+        files.append_text(full, "a line\n")
 
 
 def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):

@@ -258,7 +258,7 @@ TASKS: dict[str, type[Task]] = {
 """Every task by its name."""
 
 
-def get(name: str, **parameters: Any) -> Task:
+def get(name: str, /, **parameters: Any) -> Task:
     """Return a task by its registered name.
 
     Parameters
@@ -283,7 +283,7 @@ def get(name: str, **parameters: Any) -> Task:
     >>> get("flip_flop", n_bits=2)
     FlipFlop(n_bits=2, duration=1000.0, pulse_probability=0.05, dt=10.0)
     """
-    if name not in TASKS:
+    if not isinstance(name, str) or name not in TASKS:
         unknown_name("task", name, TASKS)
     task = TASKS[name]
     known = [field.name for field in dataclasses.fields(task)]  # type: ignore[arg-type]

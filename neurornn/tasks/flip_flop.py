@@ -12,6 +12,9 @@ from neurornn.tasks.task import Recipe, Task
 from neurornn.tasks.trials import Trials
 from neurornn.vocabulary import InputError, need_at_least_zero, need_count, need_positive
 
+MOST_BITS = 10_000
+"""More would not fit into memory, where two numbers are stored for each step."""
+
 
 @dataclass(frozen=True)
 class FlipFlop(Task):
@@ -77,7 +80,8 @@ class FlipFlop(Task):
     dt: float = 10.0
 
     def __post_init__(self) -> None:
-        need_count(self.n_bits, "n_bits")
+        if need_count(self.n_bits, "n_bits") > MOST_BITS:
+            raise InputError(f"`n_bits` must be at most {MOST_BITS}, got {self.n_bits}: choose fewer")
         need_positive(self.dt, "dt", "ms")
         need_positive(self.duration, "duration", "ms")
         if self.steps(self.duration) < 3:

@@ -22,6 +22,8 @@ from neurornn.vocabulary import InputError, need_count
 if TYPE_CHECKING:
     from neurornn.tasks.torch_data import TaskDataset
 
+MOST_STEPS = 10**9
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -268,7 +270,13 @@ class Task:
         A duration that is no multiple of dt is floored; a hair's breadth (1e-9 steps) is forgiven, because
         300 ms / 0.1 ms is 2999.9999... in floating point.
         """
-        return math.floor(duration / self.dt + 1e-9)
+        n_steps = duration / self.dt
+        if n_steps > MOST_STEPS:
+            raise InputError(
+                f"{duration} ms hold {n_steps:.3g} steps of dt = {self.dt} ms, more than a memory does: shorten "
+                "the duration or lengthen dt"
+            )
+        return math.floor(n_steps + 1e-9)
 
 
 def describe(task: TaskProtocol) -> dict[str, Any]:

@@ -73,7 +73,7 @@ class DecisionTask(Yang19Task):
         if self.delayed:
             return own
         network = {**own.network, "recurrent_initialisation": "orthogonal", "input_gain": 3.0}
-        return Recipe(network, {**own.training, "n_steps": 2500}, criterion=0.9)
+        return Recipe(network, {**own.training, "n_steps": 2500, "schedule": "cosine"}, criterion=0.9)
 
     @property
     def delayed(self) -> bool:
@@ -259,8 +259,8 @@ class Yang19DM1(DecisionTask):
 
     Recipe
         64 rectified units with a time constant of 100 ms, whose recurrent weights begin as an orthogonal
-        matrix and input weights three times as large as usual; 2500 steps of 64 trials at learning rate .003.
-        The criterion is .9.
+        matrix and input weights three times as large as usual; 2500 steps of 64 trials, the
+        learning rate falling from .003 along half a cosine. The criterion is .9.
 
     Parameters
     ----------
@@ -362,8 +362,8 @@ class Yang19DM2(Yang19DM1):
 
     Recipe
         64 rectified units with a time constant of 100 ms, whose recurrent weights begin as an orthogonal
-        matrix and input weights three times as large as usual; 2500 steps of 64 trials at learning rate .003.
-        The criterion is .9.
+        matrix and input weights three times as large as usual; 2500 steps of 64 trials, the
+        learning rate falling from .003 along half a cosine. The criterion is .9.
 
     Parameters
     ----------
@@ -456,8 +456,8 @@ class Yang19ContextDM1(DecisionTask):
 
     Recipe
         64 rectified units with a time constant of 100 ms, whose recurrent weights begin as an orthogonal
-        matrix and input weights three times as large as usual; 2500 steps of 64 trials at learning rate .003.
-        The criterion is .9.
+        matrix and input weights three times as large as usual; 2500 steps of 64 trials, the
+        learning rate falling from .003 along half a cosine. The criterion is .9.
 
     Parameters
     ----------
@@ -561,8 +561,8 @@ class Yang19ContextDM2(Yang19ContextDM1):
 
     Recipe
         64 rectified units with a time constant of 100 ms, whose recurrent weights begin as an orthogonal
-        matrix and input weights three times as large as usual; 2500 steps of 64 trials at learning rate .003.
-        The criterion is .9.
+        matrix and input weights three times as large as usual; 2500 steps of 64 trials, the
+        learning rate falling from .003 along half a cosine. The criterion is .9.
 
     Parameters
     ----------
@@ -654,8 +654,8 @@ class Yang19MultiDM(DecisionTask):
 
     Recipe
         64 rectified units with a time constant of 100 ms, whose recurrent weights begin as an orthogonal
-        matrix and input weights three times as large as usual; 2500 steps of 64 trials at learning rate .003.
-        The criterion is .9.
+        matrix and input weights three times as large as usual; 2500 steps of 64 trials, the
+        learning rate falling from .003 along half a cosine. The criterion is .9.
 
     Parameters
     ----------

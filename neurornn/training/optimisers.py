@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import inspect
-import math
 import warnings
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +19,8 @@ OPTIMISERS: dict[str, type[torch.optim.Optimizer]] = {
     if inspect.isclass(kind) and issubclass(kind, torch.optim.Optimizer) and kind is not torch.optim.Optimizer
 }
 """The optimisers of the installed torch, by name."""
+REFUSALS = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+"""What torch raises where it cannot do with a value."""
 RESERVED = ("params", "lr", "foreach", "fused", "capturable", "differentiable")
 """Keyword arguments that are not for `optimiser_options`."""
 
@@ -47,7 +48,7 @@ def build_optimiser(config: TrainingConfig, parameters: Iterable[Tensor]) -> tor
     try:
         options["lr"] = config.learning_rate
         return kind(list(parameters), **options)
-    except (TypeError, ValueError, RuntimeError) as error:
+    except REFUSALS as error:
         raise InputError(
             f"torch's {config.optimiser} refuses its options {config.optimiser_options} or these weights "
             f"({_first_sentence(error)}): change `optimiser_options`, or take another optimiser"
@@ -66,12 +67,12 @@ def need_optimiser(config: TrainingConfig, parameters: Iterable[Tensor]) -> None
     if not copies:
         return
     optimiser = build_optimiser(config, copies)
-    Schedule(optimiser, config)
+    Schedule(optimiser, config).need_steps()
     for own in copies:
         own.grad = torch.ones_like(own)
     try:
         optimiser.step(lambda: 0.0)
-    except (TypeError, ValueError, RuntimeError) as error:
+    except REFUSALS as error:
         raise InputError(
             f"torch's {config.optimiser} cannot train these weights ({_first_sentence(error)}): take another "
             "optimiser, such as 'Adam'"
@@ -99,30 +100,29 @@ class Schedule:
     [1.0, 0.854, 0.5, 0.146]
     """
 
+    _kinds: ClassVar[dict[str, Any]] = {
+        "cosine": torch.optim.lr_scheduler.CosineAnnealingLR,
+        "plateau": torch.optim.lr_scheduler.ReduceLROnPlateau,
+        "cyclic": torch.optim.lr_scheduler.CosineAnnealingWarmRestarts,
+    }
+
     def __init__(self, optimiser: torch.optim.Optimizer, config: TrainingConfig) -> None:
         self._optimiser, self._config = optimiser, config
         self._n_taken = 0
         schedulers = torch.optim.lr_scheduler
         n_left = max(config.n_steps - config.warmup_steps, 1)
-        kinds: dict[str, tuple[Any, dict[str, Any]]] = {
-            "cosine": (schedulers.CosineAnnealingLR, {"T_max": n_left}),
-            "plateau": (schedulers.ReduceLROnPlateau, {}),
-            "cyclic": (schedulers.CosineAnnealingWarmRestarts, {"T_0": self.cycle(config)}),
-        }
+        lengths = {"cosine": {"T_max": n_left}, "plateau": {}, "cyclic": {"T_0": self.cycle(config)}}
         self._main: Any = None
         if config.schedule != "constant":
-            kind, own = kinds[config.schedule]
+            kind, own = self._kinds[config.schedule], lengths[config.schedule]
             known = [name for name in inspect.signature(kind).parameters if name != "optimizer"]
             for name in config.schedule_options:
                 if name not in known:
                     unknown_name(f"option of the {config.schedule} schedule", name, known)
             try:
                 self._main = kind(optimiser, **{**own, **config.schedule_options})
-            except (TypeError, ValueError) as error:
-                raise InputError(
-                    f"torch's {kind.__name__} refuses `schedule_options` = {config.schedule_options} "
-                    f"({_first_sentence(error)}): change them"
-                ) from error
+            except REFUSALS as error:
+                raise self._refused(error) from error
         elif config.schedule_options:
             raise InputError(
                 f"`schedule_options` = {config.schedule_options} are for a schedule, and the constant one "
@@ -132,6 +132,24 @@ class Schedule:
         if config.warmup_steps:
             first = 1 / (config.warmup_steps + 1)
             self._warmup = schedulers.LinearLR(optimiser, first, total_iters=config.warmup_steps)
+
+    def _refused(self, error: Exception) -> InputError:
+        kind = self._kinds[self._config.schedule]
+        return InputError(
+            f"torch's {kind.__name__} refuses `schedule_options` = {self._config.schedule_options} "
+            f"({_first_sentence(error)}): change them"
+        )
+
+    def need_steps(self) -> None:
+        """Refuse options that torch looks at in a step only, by taking some, which wears the schedule out."""
+        try:
+            for loss in (1.0, 2.0, 3.0):
+                if self._config.schedule == "plateau":
+                    self._main.step(loss)
+                elif self._main is not None:
+                    self._quietly(self._main)
+        except REFUSALS as error:
+            raise self._refused(error) from error
 
     @staticmethod
     def cycle(config: TrainingConfig) -> int:
@@ -195,12 +213,15 @@ def clip(parameters: Iterable[Tensor], config: TrainingConfig) -> tuple[Tensor, 
     """
     parameters = [own for own in parameters if own.grad is not None]
     gradients = [own.grad for own in parameters if own.grad is not None]
-    before = nn.utils.get_total_norm(gradients) if config.clip_value else None
+    before = norm = nn.utils.get_total_norm(gradients)
     if config.clip_value:
         nn.utils.clip_grad_value_(parameters, config.clip_value)
-    norm = nn.utils.clip_grad_norm_(parameters, config.clip_norm or math.inf)
-    after = norm.clamp(max=config.clip_norm) if config.clip_norm else norm
-    return (norm if before is None else before), after
+        norm = nn.utils.get_total_norm(gradients)
+    if not config.clip_norm or not norm > config.clip_norm:
+        # Torch would multiply by 1: the same bits, at twice the time.
+        return before, norm
+    nn.utils.clip_grads_with_norm_(parameters, config.clip_norm, norm)
+    return before, norm.clamp(max=config.clip_norm)
 
 
 def _first_sentence(error: Exception) -> str:

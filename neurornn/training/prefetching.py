@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -85,4 +84,5 @@ class Batches:
         return trials, self._state()
 
     def _state(self) -> dict[str, Any]:
-        return copy.deepcopy(dict(self._stream.bit_generator.state))
+        # NumPy makes the dictionary and what is in it anew each time it is asked.
+        return dict(self._stream.bit_generator.state)
