@@ -273,8 +273,8 @@ class Task:
         n_steps = duration / self.dt
         if n_steps > MOST_STEPS:
             raise InputError(
-                f"{duration} ms hold {n_steps:.3g} steps of dt = {self.dt} ms, more than a memory does: shorten "
-                "the duration or lengthen dt"
+                f"{duration} ms hold {n_steps:.3g} steps of dt = {self.dt} ms, more than a memory does: "
+                "shorten the duration or lengthen dt"
             )
         return math.floor(n_steps + 1e-9)
 

@@ -197,6 +197,25 @@ def resume(
         Where there is no run, it is finished, or another process is training there.
     CorruptFile
         Where neither the checkpoint nor the one before it can be read.
+
+    Examples
+    --------
+    A run that is stopped after its first evaluation, by an error in a callback, and then resumed:
+
+    >>> import tempfile
+    >>> from neurornn.networks import RateRNN
+    >>> from neurornn.tasks import FlipFlop
+    >>> def fail(state):
+    ...     if state.step == 10:
+    ...         raise RuntimeError("the power went off")
+    >>> task, folder = FlipFlop(n_bits=1, duration=200), tempfile.mkdtemp() + "/run"
+    >>> settings = {"n_steps": 20, "batch_size": 4, "evaluate_every": 10, "progress": False}
+    >>> train(RateRNN(1, 8, 1, seed=0), task, directory=folder, callbacks=[fail], **settings)
+    Traceback (most recent call last):
+    RuntimeError: the power went off
+    >>> run = resume(folder, progress=False)
+    >>> run.history.step.values[[0, -1]].tolist(), run.history.attrs["stopped_by"]
+    ([1, 20], 'steps')
     """
     run = RunDirectory.open(directory)
     if run.is_finished:

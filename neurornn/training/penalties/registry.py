@@ -60,6 +60,7 @@ class Penalties:
     Examples
     --------
     >>> import numpy as np
+    >>> import torch
     >>> from neurornn.networks import RateRNN
     >>> from neurornn.tasks import FlipFlop
     >>> task, net = FlipFlop(n_bits=1, duration=200), RateRNN(1, 8, 1, seed=0)
