@@ -216,6 +216,8 @@ class Trainer:
             self.tensorboard = TensorBoard(directory.tensorboard, self.step)
         with ExitStack() as stack:
             stack.enter_context(engines_alone())
+            # Whoever calls from within `torch.no_grad` wants to train all the same.
+            stack.enter_context(torch.enable_grad())
             stack.callback(self._let_all_ask_for_gradients)
             interruption = None
             if directory is not None:

@@ -161,38 +161,40 @@ def decision():
 
 
 @pytest.mark.published
-def test_it_learns_within_the_papers_order_of_trials(decision):
+def test_it_learns_within_the_papers_order_of_trials(decision, claim):
     _, dead, found = decision
-    assert found["trials"] <= 100_000
+    claim("seed 2026: trials to the criterion", found["trials"], at_most=100_000)
     assert all(0 <= share < 1 for share in dead)
 
 
 @pytest.mark.published
-def test_choices_follow_a_cumulative_gaussian(decision):
+def test_choices_follow_a_cumulative_gaussian(decision, claim):
     _, _, found = decision
-    assert found["R2"] >= 0.98
+    claim("seed 2026: R2 of a cumulative Gaussian", found["R2"], at_least=0.98)
     # The development seeds had 0.95 to 1.5 % and biases of -1.3 to 0.7 %.
-    assert 0.8 <= found["sigma"] <= 4
-    assert abs(found["bias"]) <= 1.5
-    assert found["at 16 %"] >= 0.98
+    claim("seed 2026: its sigma, % coherence", found["sigma"], at_least=0.8, at_most=4)
+    claim("seed 2026: its bias, % coherence", found["bias"], at_least=-1.5, at_most=1.5)
+    claim("seed 2026: right at 16 % coherence", found["at 16 %"], at_least=0.98)
 
 
 @pytest.mark.published
-def test_more_time_makes_better_choices(decision):
+def test_more_time_makes_better_choices(decision, claim):
     _, _, found = decision
-    assert found["at 2 % after 800 ms"] - found["at 2 % after 100 ms"] >= 0.12
+    gain = found["at 2 % after 800 ms"] - found["at 2 % after 100 ms"]
+    claim("seed 2026: gain at 2 % from 100 to 800 ms", gain, at_least=0.12)
 
 
 @pytest.mark.published
-def test_like_excites_like_and_inhibits_the_other(decision):
+def test_like_excites_like_and_inhibits_the_other(decision, claim):
     _, _, found = decision
-    assert found["E to E, same - other"] > 0 > found["I to E, same - other"]
+    claim("seed 2026: E to E, same - other preference", found["E to E, same - other"], above=0)
+    claim("seed 2026: I to E, same - other preference", found["I to E, same - other"], below=0)
 
 
 @pytest.mark.published
-def test_no_constraint_is_broken_after_training(decision):
+def test_no_constraint_is_broken_after_training(decision, claim):
     network, _, _ = decision
-    assert network.violations() == 0
+    claim("seed 2026: weights that break a constraint", network.violations(), exactly=0)
     assert not network.recurrent_weight.diagonal().any()
 
 

@@ -665,3 +665,11 @@ def test_what_cannot_run_is_refused_before_a_folder_is_made(flip_flop, tmp_path,
         nr.train(network, flip_flop, directory=tmp_path / "run", progress=False, **options)
     assert not (tmp_path / "run").exists()
     assert torch.equal(network.noise_generator.get_state(), noise)
+
+
+def test_training_within_no_grad_trains(flip_flop):
+    plain, within = (RateRNN(2, 8, 2, seed=0) for _ in range(2))
+    train(plain, flip_flop, **QUICK)
+    with torch.no_grad():
+        train(within, flip_flop, **QUICK)
+    assert same(weights(plain), weights(within))
