@@ -33,22 +33,22 @@ class TensorBoard:
     ----------
     folder : Path
     step : int
-        Rows up to this step are there already; what an interrupted run has written beyond it is replaced.
+        Step up to which training has come; what an interrupted run has written beyond it is replaced.
+    n_rows : int
+        Rows of the metrics that are there already.
     """
 
-    def __init__(self, folder: Path, step: int) -> None:
+    def __init__(self, folder: Path, step: int, n_rows: int) -> None:
         self._writer = need_tensorboard()(str(folder), purge_step=step + 1 if step else None)
-        self._written = step if step else -1
+        self._n_written = n_rows
 
     def write(self, metrics: Metrics) -> None:
         """Write the rows that are new."""
-        for row in reversed(metrics.rows):
-            if row["step"] <= self._written:
-                break
+        for row in metrics.rows[self._n_written :]:
             for name, value in row.items():
                 if name != "step":
                     self._writer.add_scalar(name, value, int(row["step"]))
-        self._written = int(metrics.rows[-1]["step"])
+        self._n_written = len(metrics.rows)
         self._writer.flush()
 
     def close(self) -> None:

@@ -212,9 +212,10 @@ class Trainer:
     def run(self, directory: RunDirectory | None, progress: bool) -> TrainingRun:
         """Train to the end, writing into a folder where there is one."""
         self.directory = directory
-        if directory is not None and self.config.tensorboard:
-            self.tensorboard = TensorBoard(directory.tensorboard, self.step)
         with ExitStack() as stack:
+            if directory is not None and self.config.tensorboard:
+                self.tensorboard = TensorBoard(directory.tensorboard, self.step, len(self.metrics.rows))
+                stack.callback(self.tensorboard.close)
             stack.enter_context(engines_alone())
             # Whoever calls from within `torch.no_grad` wants to train all the same.
             stack.enter_context(torch.enable_grad())
@@ -374,10 +375,7 @@ class Trainer:
             forced = network(self.evaluation.inputs, teacher=self.evaluation.teacher(), return_rates=False)[0]
             values["evaluation_loss_forced"] = float(self.evaluation.loss(forced))
         if self._is_noisy:
-            noise = seeding.torch_stream(
-                config.seed, seeding.EVALUATION, 0, device=network.output_bias.device
-            )
-            noisy, scores["noisy_score"], _ = self._measured(network, "noisy", generator=noise)
+            noisy, scores["noisy_score"], _ = self._measured(network, "noisy", with_noise=True)
             values |= noisy
             loss = noisy["noisy_loss"] if config.evaluate_with_noise else loss
         dead = network.dead_share()
@@ -387,7 +385,8 @@ class Trainer:
             values |= self.diagnostics.measure(self.evaluation, rates, scores)
         candidates = [(loss, self.weights)]
         if self.averaged is not None and self.averaged.n_averaged:
-            own, _, _ = self._measured(self.averaged.network, "averaged")
+            with_noise = self._is_noisy and config.evaluate_with_noise
+            own, _, _ = self._measured(self.averaged.network, "averaged", with_noise=with_noise)
             values |= own
             candidates.append((own["averaged_loss"], self._averaged_weights))
         n_since = self.step - self.last_evaluation
@@ -407,10 +406,13 @@ class Trainer:
         name: str,
         *,
         with_rates: bool = False,
-        generator: torch.Generator | None = None,
+        with_noise: bool = False,
     ) -> tuple[dict[str, float], np.ndarray, Tensor | None]:
         """Return held-out loss and score under a name, the score of each trial, and the rates."""
-        inputs = self.evaluation.inputs
+        inputs, generator = self.evaluation.inputs, None
+        if with_noise:
+            # The same noise at every evaluation, so that these differ by their weights only.
+            generator = seeding.torch_stream(self.config.seed, seeding.EVALUATION, 0, device=inputs.device)
         outputs, rates = network.eval()(inputs, return_rates=with_rates, generator=generator)[:2]
         score = self.stage.task.score(outputs.cpu().numpy(), self.evaluation.trials)
         loss = float(self.evaluation.loss(outputs))
