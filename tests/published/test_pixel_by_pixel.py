@@ -1,13 +1,14 @@
 """Le et al. 2015: read pixel by pixel, a picture asks for gradients that reach far back.
 
-doi:10.48550/arXiv.1504.00941; with scikit-learn's digits of 8 by 8 pixels in place of MNIST, and the pictures
-of the test, which training never sees. The GRU is that of the task's recipe, of 100 units; as many tanh units
-begin as torch's do, with weights uniform within 1 / sqrt(100), and train for as many steps, at a learning rate
-of 1e-3 in place of 3e-3. How much worse they are depends on that: of 64 units, at 3e-3, they had .864 and .863
-(seeds 1 and 2), and at 1e-3 from Gaussian weights of gain 1 .878, and then the difference of .1 is not reached.
+doi:10.48550/arXiv.1504.00941; with scikit-learn's digits of 8 by 8 pixels in place of MNIST, and the
+pictures of the test, which training never sees. The GRU is that of the task's recipe, of 100 units; as
+many tanh units begin as torch's do, with weights uniform within 1 / sqrt(100), and train for as many
+steps, at a learning rate of 1e-3 in place of 3e-3. How much worse they are depends on that: of 64 units,
+at 3e-3, they had .864 and .863 (seeds 1 and 2), and at 1e-3 from Gaussian weights of gain 1 .878, and then
+the difference of .1 is not reached.
 
-Seeds 1 and 2 chose the recipe: the GRU had .941 and .954. Of 64 units it had .948 and .946, but .918 with seed
-2026, which had been tried with three settings before this one.
+Seeds 1 and 2 chose the recipe: the GRU had .941 and .954. Of 64 units it had .948 and .946, but .918 with
+seed 2026, which had been tried with three settings before this one.
 """
 
 import math
