@@ -35,6 +35,8 @@ SMALL = 8.5
 """Font size in points of everything that is neither an axis label nor a tick."""
 LETTER = 0.56
 """Mean width of a letter in font sizes."""
+LINE = 1.5
+"""Room that a slanted line takes along the axis, in font sizes."""
 
 
 _LEGEND: dict[str, Any] = {
@@ -223,11 +225,15 @@ def group_points(points: xr.Dataset, name: str = "points") -> list[PointGroup]:
 
 
 def mark_epochs(ax: Axes, data: xr.Dataset) -> None:
-    """Mark the epochs of a trial, or those that all trials share, by bands and their names above the axes."""
+    """Mark the epochs of a trial, or those that all trials share, by bands and their names above the axes.
+
+    A name that would be written over the one before it is left out: of many short epochs some stand for all.
+    """
     start, step, _ = time_axis(data)
     end = start[-1] + step
     spans = [(name, a, min(b, end)) for name, a, b in _epochs(data, start, step) if a < min(b, end)]
     points_per_ms = ax.get_window_extent().width / ax.figure.dpi * 72 / (end - start[0])
+    written = -np.inf
     for k, (name, a, b) in enumerate(spans):
         if k % 2 == 0:
             ax.axvspan(a, b, color="#F3F3F3", linewidth=0, zorder=-2)
@@ -237,6 +243,9 @@ def mark_epochs(ax: Axes, data: xr.Dataset) -> None:
         above = ax.get_xaxis_transform()
         ax.plot(bar, [1.01, 1.01], color=GREY, linewidth=1.2, transform=above, clip_on=False, label="_epoch")
         narrow = (b - a) * points_per_ms < LETTER * SMALL * len(name)
+        if narrow and ((a + b) / 2 - written) * points_per_ms < LINE * SMALL:
+            continue
+        written = (a + b) / 2
         ax.annotate(
             name.replace("_", " "),
             ((a + b) / 2, 1.01),

@@ -165,3 +165,14 @@ def test_a_single_step_of_nothing_can_be_drawn():
     axes = plot_task(Flat(), n_trials=1)
     axes[0].figure.canvas.draw()
     assert names(axes[0]) == ["output_0", "x (9)"]
+
+
+def test_names_of_many_short_epochs_are_not_written_over_each_other():
+    axes = plot_task(get("hierarchical_reasoning"))
+    for ax in np.ravel(axes):
+        names = [text for text in ax.texts if text.get_rotation() == 35]
+        places = sorted(text.xy[0] for text in names)
+        points_per_ms = ax.get_window_extent().width / ax.figure.dpi * 72 / np.diff(ax.get_xlim())[0]
+        # Slanted lines of 1.5 font sizes stand side by side; a little less where the axes were widened since.
+        assert len(names) > 3
+        assert np.diff(places).min() * points_per_ms > 1.2 * names[0].get_fontsize()
