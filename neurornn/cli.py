@@ -19,7 +19,7 @@ from typing import Annotated, Any
 import cyclopts
 from cyclopts import Parameter
 
-from neurornn import files, pipeline, storage
+from neurornn import files, pipeline, storage, training
 from neurornn.config import RunConfig, merge, read_toml
 from neurornn.tasks import TASKS, get
 from neurornn.tasks.listing import families, summary
@@ -200,7 +200,7 @@ def train(
 @app.command
 def resume(directory: RunFolder) -> None:
     """Go on with a training that was interrupted, to the same bits as if it had not been."""
-    run = pipeline.resume_run(directory)
+    run = training.resume(directory)
     score = float(run.history["evaluation_score"].max())
     print(f"best held-out score {score:.4f}; the run is in {run.directory}")
 

@@ -21,7 +21,7 @@ from neurornn.activity import condition_average, record
 from neurornn.config import FAMILY_CONFIGS, NetworkConfig, RecordingConfig, RunConfig, merge, read_config
 from neurornn.networks import Network, build_network
 from neurornn.tasks import TaskProtocol, describe, get, registered_name
-from neurornn.training import RunDirectory, TrainingRun, load_run, resume, train
+from neurornn.training import RunDirectory, TrainingRun, load_run, train
 from neurornn.vocabulary import FIXED_POINT_KINDS, VERSION, InputError, need_count
 
 N_COMPONENTS = 10
@@ -125,13 +125,6 @@ def train_run(
         recording=config.recording,
         progress=progress,
     )
-
-
-def resume_run(
-    directory: str | os.PathLike[str], *, task: TaskProtocol | None = None, progress: bool = True
-) -> TrainingRun:
-    """Go on with an interrupted training; see `neurornn.resume`."""
-    return resume(directory, task=task, progress=progress)
 
 
 def record_run(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import fnmatch
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -98,8 +99,6 @@ def _task(entry: StageConfig, task: TaskProtocol, given: TaskProtocol | None, nu
         if not entry.parameters:
             return task
         # A task of one's own is changed as the dataclass that it is.
-        import dataclasses
-
         known = list(base["parameters"])
         for field in entry.parameters:
             if field not in known:
