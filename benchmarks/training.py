@@ -94,7 +94,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("repeats", nargs="?", type=int, default=9)
-    parser.add_argument("--steps", type=int, default=300, help="gradient steps of a run")
+    parser.add_argument("--steps", type=int, default=1000, help="gradient steps of a run")
     parser.add_argument("--profile", action="store_true")
     options = parser.parse_args()
     if hasattr(os, "sched_setaffinity"):

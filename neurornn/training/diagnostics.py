@@ -25,7 +25,7 @@ LARGEST_SPECTRUM = 1000
 """Units of a layer whose eigenvalues take no longer than a few steps of its training."""
 N_PROFILE_TRIALS = 4
 """Held-out trials, the first ones, whose gradient is followed through time."""
-N_SATURATION_TRIALS = 32
+N_SATURATION_TRIALS = 16
 """Held-out trials, the first ones, on which units are looked at for saturation: what a cache holds."""
 SILENT = 1e-6
 """Largest size of a rate that is no activity."""
@@ -51,7 +51,7 @@ class Diagnostics:
     ``silent_units``       share of the units whose rate is 0 (at most 1e-6 in size) at all valid steps of all
                            trials: rectified ones that get no gradient any more
     ``saturated_units``    share of the units that are nearly always (more than 95 % of the valid steps of
-                           the first 32 trials) within 2 % of a bound of the activation, of the distance
+                           the first 16 trials) within 2 % of a bound of the activation, of the distance
                            between both. The lower bound counts too, so a silent ``"retanh"`` unit is both.
                            Only where there are two bounds; of LSTM and GRU the activity lies between -1 and 1
     ``gradient_early``     mean length of dL/dstate over the first tenth of a trial's steps, the last one

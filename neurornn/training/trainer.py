@@ -296,7 +296,9 @@ class Trainer:
 
     def advance(self) -> None:
         """Take one gradient step."""
-        network, config = self.network.train(), self.config
+        network, config = self.network, self.config
+        if not network.training:
+            network.train()
         batch = self.batch(self.batches.next())
         row: dict[str, float] = {
             "step": self.step + 1,
@@ -314,16 +316,16 @@ class Trainer:
                 truncate=config.truncate,
                 checkpoint_every=config.checkpoint_every,
             )[:2]
-            self.optimiser.zero_grad()
+            for own in self._trained.values():
+                own.grad = None
             total = loss = batch.loss(outputs)
             parts = self.penalties(batch, outputs, rates) if config.penalties else {}
             for part in parts.values():
                 total = total + part
             total.backward()
-            before, after = clip(self._trained.values(), config)
             row["loss"] = loss.item()
             row.update({PENALTY + name: part.item() for name, part in parts.items()})
-            row["gradient_norm"], row["gradient_norm_clipped"] = before.item(), after.item()
+            row["gradient_norm"], row["gradient_norm_clipped"] = clip(self._trained.values(), config)
             for name, value in row.items():
                 if not math.isfinite(value):
                     self._stop_diverged(name.replace("_", " "), value, self.step + 1)
