@@ -8,11 +8,15 @@ torch, safetensors and HDF5 do not notice a flipped bit.
 
 from __future__ import annotations
 
+import codecs
 import errno
 import hashlib
 import json
 import os
+import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +25,7 @@ from neurornn.vocabulary import InputError, RunFailure
 TEMPORARY = ".tmp"
 """How the names of files end that are not whole yet."""
 _TRAILER_MARK = b"\nneurornn-sha256\n"
-_TRAILER_LENGTH = len(_TRAILER_MARK) + hashlib.sha256().digest_size
+TRAILER_LENGTH = len(_TRAILER_MARK) + hashlib.sha256().digest_size
 
 
 class CorruptFile(RunFailure):
@@ -114,10 +118,7 @@ def _write(path: Path, data: bytes | memoryview, previous: str | os.PathLike[str
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        # mkstemp makes files that only their owner may read; a result is to be shared like any other.
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)
+        _share(temporary, 0o666)
         if previous is not None and path.exists():
             os.replace(path, previous)
         os.replace(temporary, path)
@@ -127,15 +128,122 @@ def _write(path: Path, data: bytes | memoryview, previous: str | os.PathLike[str
     _flush_folder(path.parent)
 
 
-def sweep(folder: Path) -> list[Path]:
-    """Remove temporary files that a killed process has left in a folder, and return which.
+def _share(temporary: str | os.PathLike[str], rights: int) -> None:
+    """Give what `tempfile` made for its owner alone the rights of any other file or folder."""
+    mask = os.umask(0)
+    os.umask(mask)
+    os.chmod(temporary, rights & ~mask)
 
-    Only where nobody else is writing there.
+
+@contextmanager
+def new_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Give out a temporary folder that takes the place of ``path`` once the block has ended well.
+
+    A folder cannot take another's place in one step. The older one is set aside under a name of its own for
+    the moment between two renames; where a kill falls into it, `whole_folder` finds what was set aside.
+
+    Parameters
+    ----------
+    path : path-like
+        The folder that is to be; missing parent folders are made.
+
+    Yields
+    ------
+    pathlib.Path
+        An empty folder beside it. It is removed where the block raises.
+
+    Raises
+    ------
+    InputError
+        Where the parent folder cannot be written to.
+    UnwritableFile
+        Where the disk is full or fails; the older folder is intact and nothing temporary is left.
     """
-    left = [own for own in folder.glob(f".*{TEMPORARY}") if own.is_file()]
-    for own in left:
-        own.unlink(missing_ok=True)
+    path = as_path(path)
+    need_writable_folder(path.parent)
+    temporary = _beside(path)
+    try:
+        yield temporary
+        flush(temporary)
+        _share(temporary, 0o777)
+        _put_in_place(temporary, path)
+    except BaseException as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        if isinstance(error, OSError) and not isinstance(error, RunFailure):
+            raise UnwritableFile(
+                f"cannot write {str(path)!r} ({error.strerror or error}): an older one is intact; make room, "
+                "or choose another folder"
+            ) from error
+        raise
+
+
+def _beside(path: Path) -> Path:
+    return Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=TEMPORARY, dir=path.parent))
+
+
+def _set_aside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.old{TEMPORARY}")
+
+
+def _put_in_place(temporary: Path, path: Path) -> None:
+    aside = _set_aside(path)
+    if path.exists():
+        # What an earlier kill has left there is older still.
+        _discard(aside, path)
+        os.rename(path, aside)
+    try:
+        os.rename(temporary, path)
+    except BaseException:
+        if aside.exists():
+            os.rename(aside, path)
+        raise
+    _flush_folder(path.parent)
+    _discard(aside, path)
+
+
+def _discard(aside: Path, path: Path) -> None:
+    """Remove an older folder, so that under its name it is whole or absent at every moment."""
+    if aside.exists():
+        rubbish = _beside(path)
+        os.rename(aside, rubbish / "old")
+        shutil.rmtree(rubbish, ignore_errors=True)
+
+
+def whole_folder(path: str | os.PathLike[str]) -> Path:
+    """Return the folder to read for ``path``: itself, or the one that a killed `new_folder` had set aside."""
+    path = as_path(path)
+    aside = _set_aside(path)
+    return aside if aside.is_dir() and not path.exists() else path
+
+
+def sweep(folder: Path) -> list[Path]:
+    """Remove what a killed process has left in a folder, files and Zarr stores, and return which.
+
+    Only where nobody else is writing there. A store that was set aside and is the only one stays.
+    """
+    left = []
+    for own in sorted(folder.glob(f".*{TEMPORARY}")):
+        if own.is_dir():
+            name, ours, _ = own.name.removeprefix(".").rpartition(".zarr.")
+            path = folder / f"{name}.zarr"
+            if not ours or (own == _set_aside(path) and not path.exists()):
+                continue
+            shutil.rmtree(own, ignore_errors=True)
+        else:
+            own.unlink(missing_ok=True)
+        left.append(own)
     return left
+
+
+def flush(path: Path) -> None:
+    """Make a file, or a folder with all that is in it, durable."""
+    if not path.is_dir():
+        with open(path, "rb") as file:
+            os.fsync(file.fileno())
+        return
+    for own in path.iterdir():
+        flush(own)
+    _flush_folder(path)
 
 
 def _flush_folder(folder: Path) -> None:
@@ -183,6 +291,45 @@ def read_bytes(path: str | os.PathLike[str]) -> bytes:
         raise InputError(f"cannot read {str(path)!r} ({error.strerror or error})") from error
 
 
+_SIGNATURES = {
+    b"\x89PNG": "a PNG image",
+    b"\xff\xd8\xff": "a JPEG image",
+    b"%PDF": "a PDF document",
+    b"PK\x03\x04": "a zip archive (or an .npz, .pt or office file)",
+    b"\x1f\x8b": "a gzip archive",
+    b"CDF": "a netCDF-3 file",
+    b"\x89HDF\r\n\x1a\n": "an HDF5 file",
+    b"\x93NUMPY": "a NumPy array",
+    b"MATLAB": "a MATLAB file",
+    b"version https://git-lfs": "a Git LFS pointer, which stands for a file that was not fetched",
+}
+
+
+def kind_of_content(data: bytes | memoryview) -> str:
+    """Return in words what a file's first bytes say that it is.
+
+    Examples
+    --------
+    >>> kind_of_content(b"")
+    'empty'
+    >>> kind_of_content(b"unit,rate")
+    'a text file'
+    """
+    head = bytes(data[:512])
+    if not head:
+        return "empty"
+    for signature, kind in _SIGNATURES.items():
+        if head.startswith(signature):
+            return kind
+    try:
+        # Step by step, since a letter of several bytes may be cut at the end.
+        text = codecs.getincrementaldecoder("utf-8")().decode(head)
+    except ValueError:
+        return "of no kind known here"
+    shown = text.translate(dict.fromkeys(map(ord, "\n\r\t\f")))
+    return "a text file" if shown.isprintable() else "of no kind known here"
+
+
 def seal(data: bytes | memoryview) -> bytes:
     """Append a trailer with the data's SHA-256; formats that know their own length (HDF5) ignore it."""
     return bytes(data) + _TRAILER_MARK + hashlib.sha256(data).digest()
@@ -213,9 +360,9 @@ def unseal(data: bytes, path: str | os.PathLike[str], *, verify: bool = True) ->
         Where the digest does not agree.
     """
     view = memoryview(data)
-    if len(data) < _TRAILER_LENGTH:
+    if len(data) < TRAILER_LENGTH:
         return view, False
-    body, trailer = view[:-_TRAILER_LENGTH], view[-_TRAILER_LENGTH:]
+    body, trailer = view[:-TRAILER_LENGTH], view[-TRAILER_LENGTH:]
     marked = bytes(trailer[: len(_TRAILER_MARK)]) == _TRAILER_MARK
     if not verify:
         return (body if marked else view), False

@@ -106,6 +106,116 @@ def test_what_a_killed_process_has_left_is_swept(tmp_path):
     assert files.sweep(tmp_path) == files.sweep(tmp_path / "missing") == []
 
 
+# Folders ----------------------------------------------------------------------------------------------------
+
+
+def fill(folder, text):
+    (folder / "deeper").mkdir()
+    (folder / "deeper" / "file").write_text(text)
+
+
+def test_a_folder_takes_the_place_of_an_older_one_when_it_is_whole(tmp_path):
+    path = tmp_path / "a" / "x.zarr"
+    for text in ("old", "new"):
+        with files.new_folder(path) as folder:
+            assert folder.parent == path.parent
+            fill(folder, text)
+            assert not path.exists() or (path / "deeper" / "file").read_text() == "old"
+        assert (path / "deeper" / "file").read_text() == text
+        assert names(path.parent) == ["x.zarr"]
+    plain = tmp_path / "plain"
+    plain.mkdir()
+    assert stat.S_IMODE(path.stat().st_mode) == stat.S_IMODE(plain.stat().st_mode)
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(errno.ENOSPC, "No space left on device"), ValueError("x"), KeyboardInterrupt()]
+)
+def test_a_folder_that_is_not_finished_leaves_the_older_one(tmp_path, error):
+    path = tmp_path / "x.zarr"
+    with files.new_folder(path) as folder:
+        fill(folder, "old")
+    told = UnwritableFile if isinstance(error, OSError) else type(error)
+
+    def write():
+        with files.new_folder(path) as folder:
+            fill(folder, "new")
+            raise error
+
+    with pytest.raises(told):
+        write()
+    assert (path / "deeper" / "file").read_text() == "old"
+    assert names(tmp_path) == ["x.zarr"]
+
+
+@pytest.mark.parametrize("fatal", [1, 2, 3])
+def test_there_is_no_moment_without_a_whole_folder(tmp_path, monkeypatch, fatal):
+    path = tmp_path / "x.zarr"
+    with files.new_folder(path) as folder:
+        fill(folder, "old")
+    plain, calls = os.rename, []
+
+    class Killed(BaseException):
+        pass
+
+    def die(*places):
+        calls.append(places)
+        if len(calls) == fatal:
+            # Nothing of a killed process runs on, not even what would tidy up.
+            monkeypatch.setattr(files.shutil, "rmtree", lambda *_, **__: None)
+            monkeypatch.setattr(os, "rename", lambda *_: None)
+            raise Killed
+        plain(*places)
+
+    def write():
+        with files.new_folder(path) as folder:
+            fill(folder, "new")
+
+    with monkeypatch.context() as patched:
+        monkeypatch = patched
+        patched.setattr(os, "rename", die)
+        with pytest.raises(Killed):
+            write()
+    text = (files.whole_folder(path) / "deeper" / "file").read_text()
+    assert text == ("new" if fatal == 3 else "old")
+    # The next one tidies up what matters, and a sweep the rest.
+    with files.new_folder(path) as folder:
+        fill(folder, "newer")
+    files.sweep(tmp_path)
+    assert (path / "deeper" / "file").read_text() == "newer"
+    assert names(tmp_path) == ["x.zarr"]
+
+
+def test_what_was_set_aside_and_is_the_only_one_is_not_swept(tmp_path):
+    path = tmp_path / "x.zarr"
+    aside = tmp_path / ".x.zarr.old.tmp"
+    aside.mkdir()
+    assert files.whole_folder(path) == aside
+    assert files.sweep(tmp_path) == []
+    path.mkdir()
+    assert files.whole_folder(path) == path
+    (tmp_path / ".x.zarr.ab12.tmp").mkdir()
+    assert files.sweep(tmp_path) == [tmp_path / ".x.zarr.ab12.tmp", aside]
+    assert names(tmp_path) == ["x.zarr"]
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (b"", "empty"),
+        (b"\x89HDF\r\n\x1a\n", "an HDF5 file"),
+        (b"CDF\x01", "a netCDF-3 file"),
+        (b"MATLAB 5.0", "a MATLAB file"),
+        (b"a,b\r\n1,2\t", "a text file"),
+        (b"x" + ("é" * 300).encode(), "a text file"),
+        (b"\0\1\2", "of no kind known here"),
+        (b"\xff\xfe", "of no kind known here"),
+    ],
+)
+def test_a_file_is_known_by_how_it_begins(content, kind):
+    assert files.kind_of_content(content) == kind
+
+
 def test_a_killed_write_leaves_the_old_file_and_one_temporary(tmp_path):
     path = tmp_path / "file"
     files.atomic_write(path, b"old")
