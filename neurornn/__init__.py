@@ -15,8 +15,16 @@ from neurornn.training import train
 from neurornn.vocabulary import VERSION as __version__
 
 if TYPE_CHECKING:
-    from neurornn import analysis, engine, plots, tasks, testing
-    from neurornn.activity import condition_average
+    from neurornn import activity, analysis, engine, plots, storage, tasks, testing
+    from neurornn.activity import (
+        activity_from_arrays,
+        activity_from_nwb,
+        align,
+        condition_average,
+        epoch,
+        population,
+        reproduce,
+    )
     from neurornn.files import CorruptFile
     from neurornn.networks import (
         GRU,
@@ -24,6 +32,8 @@ if TYPE_CHECKING:
         build_network,
         load_network,
         network_from_arrays,
+        network_from_psychrnn,
+        network_from_torch,
         register_activation,
         save_network,
     )
@@ -42,21 +52,31 @@ __all__ = [
     "Task",
     "Trials",
     "__version__",
+    "activity",
+    "activity_from_arrays",
+    "activity_from_nwb",
+    "align",
     "analysis",
     "analyze",
     "build_network",
     "condition_average",
     "engine",
+    "epoch",
     "load",
     "load_network",
     "load_run",
     "network_from_arrays",
+    "network_from_psychrnn",
+    "network_from_torch",
     "plots",
+    "population",
     "record",
     "register_activation",
+    "reproduce",
     "resume",
     "save",
     "save_network",
+    "storage",
     "study",
     "tasks",
     "testing",
@@ -64,21 +84,29 @@ __all__ = [
 ]
 
 # What is looked up when it is first asked for, so that importing the package costs little more than torch.
-_ROOMS = ("analysis", "engine", "plots", "tasks", "testing")
+_ROOMS = ("activity", "analysis", "engine", "plots", "storage", "tasks", "testing")
 _HOMES = {
     "CorruptFile": "files",
     "GRU": "networks",
     "LSTM": "networks",
     "InputError": "vocabulary",
     "Task": "tasks",
+    "activity_from_arrays": "activity",
+    "activity_from_nwb": "activity",
+    "align": "activity",
     "analyze": "pipeline",
     "build_network": "networks",
     "condition_average": "activity",
+    "epoch": "activity",
     "load": "storage",
     "load_network": "networks",
     "load_run": "training",
     "network_from_arrays": "networks",
+    "network_from_psychrnn": "networks",
+    "network_from_torch": "networks",
+    "population": "activity",
     "register_activation": "networks",
+    "reproduce": "activity",
     "resume": "training",
     "save": "storage",
     "save_network": "networks",

@@ -19,7 +19,7 @@ from typing import Annotated, Any
 import cyclopts
 from cyclopts import Parameter
 
-from neurornn import files, pipeline, storage, training
+from neurornn import activity, files, pipeline, storage, training
 from neurornn.config import RunConfig, merge, read_toml
 from neurornn.tasks import TASKS, get
 from neurornn.tasks.listing import families, summary
@@ -230,16 +230,52 @@ def record(
     *,
     trials: Annotated[int | None, _count("How many trials; the run's own number by default.")] = None,
     seed: Annotated[int | None, _count("Seed of the trials; the run's own by default.")] = None,
+    conditions: Annotated[
+        str | None, Parameter(help="random, or factorial: every combination of factors equally often.")
+    ] = None,
     noise: Annotated[bool, Parameter(negative=(), help="Turn the network's own noise on.")] = False,
     out: Annotated[
         Path | None, Parameter(help="File to write; activity.nc in the run's folder by default.")
     ] = None,
 ) -> None:
     """Record the activity of a trained network."""
-    activity = pipeline.record_run(directory, _given(n_trials=trials, seed=seed, noise=noise or None))
+    changes = _given(n_trials=trials, seed=seed, conditions=conditions, noise=noise or None)
+    recorded = pipeline.record_run(directory, changes)
     path = RunDirectory.open(directory).activity if out is None else out
-    storage.save(activity, path)
-    print(f"{activity.sizes['trial']} trials, mean score {float(activity['score'].mean()):.4f}, in {path}")
+    storage.save(recorded, path)
+    print(f"{recorded.sizes['trial']} trials, mean score {float(recorded['score'].mean()):.4f}, in {path}")
+
+
+@app.command
+def export(
+    directory: RunFolder,
+    *,
+    format: Annotated[str, Parameter(help="nwb, mat, npz, zarr, nc, or csv (the trials' conditions).")],
+    out: Annotated[
+        Path | None, Parameter(help="File to write; activity.FORMAT in the run's folder by default.")
+    ] = None,
+) -> None:
+    """Write a run's recorded activity as colleagues' tools read it."""
+    ending = f".{format.removeprefix('.')}"
+    if ending not in storage.FORMATS:
+        unknown_name("format", format, [own.removeprefix(".") for own in storage.FORMATS])
+    recorded = RunDirectory.open(directory).activity
+    path = recorded.with_suffix(ending) if out is None else out
+    if path.suffix != ending:
+        raise InputError(f"--out {str(path)!r} does not end in {ending!r}: name it so, or change --format")
+    storage.save(storage.load(recorded), path)
+    print(f"the activity is in {path}")
+
+
+@app.command
+def reproduce(
+    file: Annotated[Path, Parameter(help="A recording: activity.nc of a run, or any that was saved.")], /
+) -> None:
+    """Make a recording again from what it tells of itself, and say whether it is equal to the bit."""
+    found = activity.reproduce(storage.load(file))
+    if not found.is_exact:
+        raise RunFailure(found.summary())
+    print(found.summary())
 
 
 @app.command

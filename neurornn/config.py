@@ -436,6 +436,8 @@ class RecordingConfig(Config):
     """Fresh trials, drawn from a stream that training never reads."""
     seed: int = pydantic.Field(default=1, ge=0)
     """Seed of those trials."""
+    conditions: Literal["random", "factorial"] = "random"
+    """Trials as in training, or every combination of the task's factors equally often."""
     noise: bool = False
     """Whether the network's own noise is on."""
 

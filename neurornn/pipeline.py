@@ -144,9 +144,7 @@ def _record(run: TrainingRun, changes: Mapping[str, Any] | None, progress: bool)
     config = RecordingConfig.from_dict(
         {**own.model_dump(), **(changes or {})}, source="the recording settings"
     )
-    return record(
-        run.network, run.task, config.n_trials, seed=config.seed, noise=config.noise, progress=progress
-    )
+    return record(run.network, run.task, **config.model_dump(), progress=progress)
 
 
 def study(

@@ -23,6 +23,8 @@ RECORDING = "recording"
 CONNECTIONS = "connections"
 FIXED_POINT_STARTS = "fixed point starts"
 BOOTSTRAP = "bootstrap"
+INTERVENTION = "intervention"
+LYAPUNOV = "lyapunov"
 
 
 def stream_sequence(seed: int, name: str, *position: int) -> np.random.SeedSequence:

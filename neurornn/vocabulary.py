@@ -26,11 +26,12 @@ FIXED_POINT = "fixed_point"
 MODE = "mode"
 START = "start"
 CONDITION = "condition"
+LESION = "lesion"
 
 DIMENSIONS = frozenset(
     {
         *(TRIAL, TIME, UNIT, PRESYNAPTIC_UNIT, GATED_UNIT, INPUT_CHANNEL, OUTPUT_CHANNEL, STATE_VARIABLE),
-        *(COMPONENT, FIXED_POINT, MODE, START, CONDITION),
+        *(COMPONENT, FIXED_POINT, MODE, START, CONDITION, LESION),
     }
 )
 """Every name of a dimension that the package gives."""
@@ -45,7 +46,7 @@ FIXED_POINT_KINDS = ("stable", "saddle", "unstable", "marginal", "slow")
 VERSION = "0.1.0"
 """Version of the package."""
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Version of the datasets' layout, written into every file."""
 
 

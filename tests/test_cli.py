@@ -127,6 +127,24 @@ def test_train_record_analyze_are_the_parts_of_a_study(studied, tmp_path, capsys
     assert [name for name in first if first[name] != second[name]] == []
 
 
+def test_a_runs_activity_is_exported_and_reproduced(studied, tmp_path, capsys):
+    for ending in ("npz", "mat", "csv"):
+        out = tmp_path / f"activity.{ending}"
+        assert run(["export", str(studied), "--format", ending, "--out", str(out)]) == 0
+        assert out.stat().st_size > 0
+    assert run(["export", str(studied), "--format", "mtx"]) == 2
+    assert "unknown format 'mtx'" in capsys.readouterr().err
+    assert run(["export", str(studied), "--format", "npz", "--out", str(tmp_path / "a.mat")]) == 2
+    assert "does not end in '.npz'" in capsys.readouterr().err
+    assert run(["reproduce", str(studied / "activity.nc")]) == 0
+    assert "equal to the bit" in capsys.readouterr().out
+    changed = nr.load(studied / "activity.nc")
+    changed["rate"].values[0, 0, 0] += 1
+    nr.save(changed, tmp_path / "changed.nc")
+    assert run(["reproduce", str(tmp_path / "changed.nc")]) == 1
+    assert "rate: by at most 1" in capsys.readouterr().err
+
+
 def test_a_runs_own_configuration_repeats_it(studied, tmp_path):
     folder = tmp_path / "repeated"
     assert run(["train", "--config", str(studied / "config.toml"), "--out", str(folder)]) == 0

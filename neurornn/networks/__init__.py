@@ -9,9 +9,11 @@ from neurornn.networks.building import (
     save_network,
     weights_digest,
 )
+from neurornn.networks.foreign import network_from_torch
 from neurornn.networks.gated import GRU, LSTM
 from neurornn.networks.initialisation import INITIALISATIONS
 from neurornn.networks.network import Network
+from neurornn.networks.psychrnn import network_from_psychrnn
 from neurornn.networks.rate import RateRNN
 
 __all__ = [
@@ -26,6 +28,8 @@ __all__ = [
     "get_activation",
     "load_network",
     "network_from_arrays",
+    "network_from_psychrnn",
+    "network_from_torch",
     "register_activation",
     "save_network",
     "weights_digest",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +71,10 @@ def network_from_arrays(
     activation: str | Elementwise = "tanh",
     alpha: float = 1.0,
     dynamics: str = "rate",
+    output_bias: np.ndarray | Tensor | None = None,
+    tau: float | Sequence[float] | None = None,
+    dt: float | None = None,
+    initial_state: Sequence[float] | None = None,
     device: torch.device | str | None = None,
 ) -> RateRNN:
     """Build a network around weights from elsewhere.
@@ -89,6 +93,12 @@ def network_from_arrays(
         As for `RateRNN`.
     alpha : float
         The leak dt / tau.
+    output_bias : array, shape (output_channel,), optional
+        Zero where it is left out.
+    tau, dt : float, optional
+        Time constant and step in ms, in place of ``alpha``.
+    initial_state : sequence of float, optional
+        State before the first step; zero where it is left out.
     device : optional
         As in torch.
 
@@ -116,6 +126,7 @@ def network_from_arrays(
         "input_weight": ("input", input, (n, "input_channel")),
         "bias": ("bias", bias, (n,)),
         "output_weight": ("output", output, ("output_channel", n)),
+        "output_bias": ("output_bias", output_bias, (0 if output is None else len(output),)),
     }
     weights: dict[str, Tensor] = {"recurrent_weight": recurrent}
     for parameter, (name, array, shape) in given.items():
@@ -136,9 +147,15 @@ def network_from_arrays(
         activation=activation,
         dynamics=dynamics,
         alpha=None if alpha == 1 else alpha,
+        tau=tau,
+        dt=dt,
+        initial_state=None if initial_state is None else [float(own) for own in initial_state],
         device=device,
         dtype=recurrent.dtype,
     )
+    if "output_bias" in weights:
+        with torch.no_grad():
+            network.output_bias.copy_(weights.pop("output_bias"))
     for parameter, tensor in weights.items():
         setattr(network, parameter, tensor)
     return network.eval()

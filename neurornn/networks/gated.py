@@ -158,6 +158,7 @@ class LSTMLayer(GatedLayer):
     """Long short-term memory: hidden activity h and memory cells c."""
 
     kind = nn.LSTM
+    inner_variables = ("input_gate", "forget_gate", "output_gate", "candidate")
 
     def __init__(self, input_size: int, config: LSTMConfig, generator: torch.Generator) -> None:
         super().__init__(input_size, config, generator)
@@ -177,6 +178,13 @@ class LSTMLayer(GatedLayer):
         come_in, forget, new, out = (a + b for a, b in zip(*self._gates(hidden, input), strict=True))
         cell = torch.sigmoid(forget) * cell + torch.sigmoid(come_in) * torch.tanh(new)
         return torch.cat([torch.sigmoid(out) * torch.tanh(cell), cell], dim=-1)
+
+    def inner(self, before: Tensor, after: Tensor, input: Tensor) -> dict[str, Tensor]:
+        """Return the gates of a step, and the candidate that the input gate lets in."""
+        hidden = before[..., : self.size]
+        come_in, forget, new, out = (a + b for a, b in zip(*self._gates(hidden, input), strict=True))
+        gates = torch.sigmoid(come_in), torch.sigmoid(forget), torch.sigmoid(out), torch.tanh(new)
+        return dict(zip(self.inner_variables, gates, strict=True))
 
     def jacobian(self, state: Tensor, input: Tensor) -> Tensor:
         """Return the derivative of `step` with respect to h and c."""
@@ -210,6 +218,7 @@ class GRULayer(GatedLayer):
     """Gated recurrent units; the reset gate acts after the recurrent weights, as in torch."""
 
     kind = nn.GRU
+    inner_variables = ("reset_gate", "update_gate", "candidate")
 
     @property
     def state_size(self) -> int:
@@ -218,11 +227,16 @@ class GRULayer(GatedLayer):
 
     def step(self, state: Tensor, input: Tensor) -> Tensor:
         """Return h one step later."""
-        outside, inside = self._gates(state, input)
+        _, keep, new = self.inner(state, state, input).values()
+        return (1 - keep) * new + keep * state
+
+    def inner(self, before: Tensor, after: Tensor, input: Tensor) -> dict[str, Tensor]:
+        """Return the gates of a step, and the candidate of which the update gate keeps out a share."""
+        outside, inside = self._gates(before, input)
         reset = torch.sigmoid(outside[0] + inside[0])
         keep = torch.sigmoid(outside[1] + inside[1])
         new = torch.tanh(outside[2] + reset * inside[2])
-        return (1 - keep) * new + keep * state
+        return dict(zip(self.inner_variables, (reset, keep, new), strict=True))
 
     def jacobian(self, state: Tensor, input: Tensor) -> Tensor:
         """Return the derivative of `step` with respect to h."""

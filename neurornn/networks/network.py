@@ -40,12 +40,17 @@ class Layer(Protocol):
     states_are_rates: bool
     quantities: np.ndarray
     """What each state variable is, shape (state_variable,)."""
+    inner_variables: tuple[str, ...]
+    """What `inner` gives, by name."""
 
     def scan(self, inputs: Tensor, initial_state: Tensor, running: Running) -> engines.ScanResult:
         """Run through all of time; arrays are (time, trial, ·)."""
 
     def step(self, state: Tensor, input: Tensor) -> Tensor:
         """Return the state one step later, without noise."""
+
+    def inner(self, before: Tensor, after: Tensor, input: Tensor) -> dict[str, Tensor]:
+        """Return what happens within a step: pre-activations, gates, each (..., unit)."""
 
     def rates(self, state: Tensor) -> Tensor:
         """Return what the layer above, or the readout, sees of a state."""
@@ -188,6 +193,12 @@ class Network(WithSettableWeights):
         return bool(getattr(self._config, "feedback", False))
 
     @property
+    def is_noisy(self) -> bool:
+        """Whether there is noise on its inputs, units or outputs, in train mode."""
+        names = ("noise_std", "input_noise_std", "output_noise_std")
+        return any(getattr(self._config, name, 0) for name in names)
+
+    @property
     def readout_kind(self) -> str:
         """What the outputs are of the weighted rates: ``"linear"`` or ``"softmax"``."""
         return self._config.readout
@@ -238,12 +249,8 @@ class Network(WithSettableWeights):
         """
         found: dict[str, tuple[tuple[str, ...], Tensor]] = {}
         for k, layer in enumerate(self.layers):
-            place = ""
-            if len(self.layers) > 1:
-                number, backward = divmod(k, self._config.n_directions)
-                place = f"layer_{number}_{'backward_' if backward else ''}"
             for name, dims, values in layer.weights():
-                found[place + name] = dims, values
+                found[self._prefix(k) + name] = dims, values
         found["output_weight"] = (OUTPUT_CHANNEL, UNIT), self.output_weight
         found["output_bias"] = (OUTPUT_CHANNEL,), self.output_bias
         if self.first_state is not None:
@@ -253,6 +260,13 @@ class Network(WithSettableWeights):
                 dims = tuple(f"attention_{name}_{k}" for k in range(values.ndim))
                 found[f"attention_{name}"] = dims, values
         return found
+
+    def _prefix(self, k: int) -> str:
+        """Return what the names of a layer's own variables begin with: nothing where there is one layer."""
+        if len(self.layers) == 1:
+            return ""
+        number, backward = divmod(k, self._config.n_directions)
+        return f"layer_{number}_{'backward_' if backward else ''}"
 
     def violations(self) -> int:
         """Return how many effective weights break a sign, a mask or a held value: always 0."""
@@ -589,6 +603,40 @@ class Network(WithSettableWeights):
             above = layer.rates(after[-1])
             seen = above + seen if self._config.residual and k else above
         return torch.cat(after, dim=-1)
+
+    @property
+    def inner_variables(self) -> tuple[str, ...]:
+        """Names of what happens within a step beside the states: pre-activations, gates.
+
+        Of a network of several layers, a layer's names begin as those of its `weights` do.
+        """
+        return tuple(
+            self._prefix(k) + name for k, layer in enumerate(self.layers) for name in layer.inner_variables
+        )
+
+    def inner(self, before: Tensor, after: Tensor, input: Tensor) -> dict[str, Tensor]:
+        """Return what happens within a step, without noise, by the names in `inner_variables`.
+
+        Parameters
+        ----------
+        before, after : Tensor, shape (..., state_variable)
+            The state before the step and after it.
+        input : Tensor, shape (..., input_channel)
+
+        Returns
+        -------
+        dict of str to Tensor, shape (..., unit)
+        """
+        self._need_step(before, input)
+        found: dict[str, Tensor] = {}
+        seen = self._lowest_input(before, input)
+        both = zip(self._states(before), self._states(after), strict=True)
+        for k, (layer, (own_before, own_after)) in enumerate(zip(self.layers, both, strict=True)):
+            inner = layer.inner(own_before, own_after, seen)
+            found |= {self._prefix(k) + name: values for name, values in inner.items()}
+            above = layer.rates(own_after)
+            seen = above + seen if self._config.residual and k else above
+        return found
 
     def jacobian(self, state: Tensor, input: Tensor) -> Tensor:
         """Return the derivative of `step` with respect to the state.

@@ -44,6 +44,8 @@ class RateLayer(WithSettableWeights):
         Draws the initial weights.
     """
 
+    inner_variables = ("pre_activation",)
+
     norm_gain: Tensor | None
     feedback_weight: Tensor | None
     leak_logit: Tensor | None
@@ -280,18 +282,31 @@ class RateLayer(WithSettableWeights):
 
     def step(self, state: Tensor, input: Tensor) -> Tensor:
         """Return the state one step later, without noise; what is fed back comes after the inputs."""
-        f, alpha, own, seen = self.activation, self.alpha, state[..., : self.size], self.rates(state)
-        synapses, after = self.synapses(), []
-        if synapses is not None:
-            _, resources, use = state.split(self.size, dim=-1)
-            after = [*synapses.step(resources, use, seen)]
-            seen = after[0] * after[1] * seen
-        driven = self._drive(seen, input)
+        f, alpha, own = self.activation, self.alpha, state[..., : self.size]
+        driven, after = self._driven(state, input)
         if self.dynamics == "leak_inside":
             new = f((1 - alpha) * own + alpha * driven)
         else:
             new = (1 - alpha) * own + alpha * (f(driven) if self.dynamics == "rate" else driven)
         return torch.cat([new, *after], dim=-1) if after else new
+
+    def inner(self, before: Tensor, after: Tensor, input: Tensor) -> dict[str, Tensor]:
+        """Return what f is applied to in a step, without noise."""
+        if self.dynamics == "current":
+            return {"pre_activation": after[..., : self.size]}
+        driven, _ = self._driven(before, input)
+        if self.dynamics == "leak_inside":
+            driven = (1 - self.alpha) * before[..., : self.size] + self.alpha * driven
+        return {"pre_activation": driven}
+
+    def _driven(self, state: Tensor, input: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Return what comes to the units in a step, and the synaptic variables after it."""
+        seen, synapses = self.rates(state), self.synapses()
+        if synapses is None:
+            return self._drive(seen, input), []
+        _, resources, use = state.split(self.size, dim=-1)
+        after = [*synapses.step(resources, use, seen)]
+        return self._drive(after[0] * after[1] * seen, input), after
 
     def jacobian(self, state: Tensor, input: Tensor, loop: Tensor | None = None) -> Tensor | None:
         """Return the derivative of `step`, or None where it is not known in closed form.

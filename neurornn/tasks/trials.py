@@ -44,7 +44,7 @@ TAKEN_NAMES = {
         CONDITION,
         COMPONENT,
     ),
-    *("input", "output", "target", "mask", "valid", "rate", "state", "initial_state", "epoch"),
+    *("input", "output", "target", "mask", "valid", "rate", "state", "initial_state", "epoch", "time_offset"),
     *("score", "choice", "ideal_score"),
 }
 """What a condition cannot be called, because a recording has a dimension or variable of that name."""
@@ -140,6 +140,12 @@ class Trials:
                 raise InputError(
                     f"a condition cannot be called {name!r}, which datasets use: choose another name"
                 )
+            epoch, _, side = name.rpartition("_")
+            if side in ("start", "stop") and epoch in self.epochs:
+                raise InputError(
+                    f"a condition cannot be called {name!r} beside an epoch {epoch!r}, whose bound is called "
+                    "so: choose another name"
+                )
             if values.shape != expected[:1]:
                 raise InputError(
                     f"condition {name!r} must have shape (trial,) = {expected[:1]}, got {values.shape}"
@@ -167,6 +173,65 @@ class Trials:
         trials = object.__new__(cls)
         trials.__dict__.update(parts)
         return trials
+
+    @classmethod
+    def of_dataset(cls, dataset: xr.Dataset, task: TaskProtocol) -> Trials:
+        """Return the trials that a dataset holds, as `to_dataset` and a recording of them do.
+
+        Parameters
+        ----------
+        dataset : xarray.Dataset
+            With ``input``, ``target``, ``mask`` and ``valid``.
+        task : Task
+            What they are trials of.
+
+        Raises
+        ------
+        InputError
+            Where a variable is missing.
+
+        Examples
+        --------
+        >>> from neurornn.tasks import FlipFlop
+        >>> trials = FlipFlop().draw(4, np.random.default_rng(0))
+        >>> again = Trials.of_dataset(trials.to_dataset(), FlipFlop())
+        >>> np.array_equal(again.inputs, trials.inputs)
+        True
+        """
+        needed = ("input", "target", "mask", "valid")
+        missing = [name for name in needed if name not in dataset]
+        if missing:
+            raise InputError(
+                f"trials need the variables {', '.join(needed)}, and this dataset lacks "
+                f"{', '.join(missing)}: record them too"
+            )
+        inputs, targets, mask, valid = (dataset[name].to_numpy() for name in needed)
+        epochs = cls._epochs_of(dataset, float(task.dt))
+        bounds = {f"{name}_{side}" for name in epochs for side in ("start", "stop")}
+        conditions = {
+            str(name): own.to_numpy()
+            for name, own in dataset.coords.items()
+            if own.dims == (TRIAL,) and name not in TAKEN_NAMES | bounds
+        }
+        return cls(task, inputs, targets, mask, valid, conditions, epochs)
+
+    @staticmethod
+    def _epochs_of(dataset: xr.Dataset, dt: float) -> dict[str, tuple[Any, Any]]:
+        """Return the epochs that a dataset tells, in steps."""
+        if "epoch" in dataset.coords:
+            labels = dataset["epoch"].to_numpy()
+            named = dict.fromkeys(labels[labels != ""].tolist())
+            places = {name: np.flatnonzero(labels == name) for name in named}
+            return {name: (int(at[0]), int(at[-1]) + 1) for name, at in places.items()}
+        coords = {str(name): own for name, own in dataset.coords.items()}
+        names = [name.removesuffix("_start") for name in coords if name.endswith("_start")]
+        return {
+            name: tuple(
+                np.rint(coords[f"{name}_{side}"].to_numpy() / dt).astype(int) for side in ("start", "stop")
+            )
+            for name in names
+            if f"{name}_stop" in coords
+        }
 
     @property
     def n_trials(self) -> int:
@@ -228,6 +293,16 @@ class Trials:
             edges,
         )
 
+    def padded(self, n_steps: int) -> Trials:
+        """Return the trials with steps behind them that do not exist, up to ``n_steps`` in all."""
+        more = n_steps - self.n_steps
+
+        def behind(array: np.ndarray) -> np.ndarray:
+            return np.pad(array, [(0, 0), (0, more), *[(0, 0)] * (array.ndim - 2)])
+
+        parts = {name: behind(getattr(self, name)) for name in ("inputs", "targets", "mask", "valid")}
+        return Trials.of_checked(**self.__dict__ | parts) if more else self
+
     def ideal_outputs(self) -> np.ndarray:
         """Return what a perfect network puts out, shape (trial, time, output_channel).
 
@@ -244,9 +319,13 @@ class Trials:
         -------
         xarray.Dataset
             ``input``, ``target``, ``mask``, ``valid``; conditions as coordinates on ``trial``; ``epoch`` on
-            ``time`` where all trials share it, else ``<epoch>_start`` and ``<epoch>_stop`` in ms on
-            ``trial``.
+            ``time`` where all trials share epochs that do not overlap, else ``<epoch>_start`` and
+            ``<epoch>_stop`` in ms on ``trial``.
         """
+        return xr.Dataset(*self.labelled())
+
+    def labelled(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return what `to_dataset` is made of: variables and coordinates, each with its dimensions."""
         task = self.task
         per_target = (TRIAL, TIME) if task.loss == "cross_entropy" else (TRIAL, TIME, OUTPUT_CHANNEL)
         coords: dict[str, Any] = {
@@ -256,15 +335,13 @@ class Trials:
         }
         coords |= {name: (TRIAL, values) for name, values in self.conditions.items()}
         coords |= self._epoch_coordinates()
-        return xr.Dataset(
-            {
-                "input": ((TRIAL, TIME, INPUT_CHANNEL), self.inputs),
-                "target": (per_target, self.targets),
-                "mask": (per_target, self.mask),
-                "valid": ((TRIAL, TIME), self.valid),
-            },
-            coords=coords,
-        )
+        variables = {
+            "input": ((TRIAL, TIME, INPUT_CHANNEL), self.inputs),
+            "target": (per_target, self.targets),
+            "mask": (per_target, self.mask),
+            "valid": ((TRIAL, TIME), self.valid),
+        }
+        return variables, coords
 
     def _epoch_coordinates(self) -> dict[str, Any]:
         if not self.epochs:
@@ -272,9 +349,13 @@ class Trials:
         shared = all(np.ndim(edge) == 0 for edges in self.epochs.values() for edge in edges)
         if shared:
             labels = np.full(self.n_steps, "", dtype=object)
+            n_inside = 0
             for name, (start, stop) in self.epochs.items():
                 labels[int(start) : int(stop)] = name
-            return {"epoch": (TIME, labels.astype(str))}
+                n_inside += int(stop) - int(start)
+            # A step has one label; where epochs overlap, their bounds tell.
+            if np.count_nonzero(labels) == n_inside:
+                return {"epoch": (TIME, labels.astype(str))}
         coords: dict[str, Any] = {}
         for name, edges in self.epochs.items():
             for side, edge in zip(("start", "stop"), edges, strict=True):

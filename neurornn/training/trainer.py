@@ -149,8 +149,7 @@ class Trainer:
         self.penalties = Penalties(config.penalties, network)
         self.averaged = AveragedWeights(network) if config.averaging == "weights" else None
         self.diagnostics = Diagnostics(network) if config.diagnostics else None
-        noises = ("noise_std", "input_noise_std", "output_noise_std")
-        self._is_noisy = any(getattr(network.config, name, 0) for name in noises)
+        self._is_noisy = network.is_noisy
         # Where training goes on, the stream begins at its own place, so that no trial is seen twice.
         position = (self.step,) if self.step else ()
         self._stream = seeding.numpy_stream(config.seed, seeding.TRIALS, *position)

@@ -72,7 +72,10 @@ def test_recorded_trials_are_never_those_of_training_or_evaluation(activity, tra
 def test_the_size_of_a_pass_changes_nothing(activity, trained, batch_size):
     again = record(trained.network, trained.task, n_trials=20, seed=3, batch_size=batch_size)
     xr.testing.assert_allclose(again, activity, rtol=1e-5, atol=1e-5)
-    assert again.attrs == activity.attrs
+    ours, its = origin(again), origin(activity)
+    assert ours["recording"].pop("batch_size") == batch_size
+    assert its["recording"].pop("batch_size") == 256
+    assert ours == its
 
 
 def test_the_same_seed_gives_the_same_activity_and_another_does_not(activity, trained):
@@ -129,7 +132,16 @@ def test_the_origin_is_one_json_text(activity, trained):
     assert nr.build_network(record_of["network"]).config == trained.network.config
     assert record_of["training"]["steps_trained"] == 60
     assert record_of["training"]["config"]["learning_rate"] == 5e-3
-    assert record_of["recording"] == {"seed": 3, "noise": False, "n_trials": 20}
+    assert record_of["recording"] == {
+        "seed": 3,
+        "noise": False,
+        "n_trials": 20,
+        "conditions": "random",
+        "variables": ["input", "mask", "output", "rate", "target"],
+        "interventions": [],
+        "batch_size": 256,
+    }
+    assert set(record_of["machine"]) == {"processor", "instructions", "threads"}
     assert record_of["weights_sha256"] == weights_digest(trained.network)
     assert record_of["versions"]["neurornn"] == nr.__version__
     assert record_of["versions"]["torch"] == torch.__version__
@@ -180,9 +192,12 @@ def test_choices_and_the_ideal_observers_are_recorded_trial_by_trial(task):
 def test_given_trials_are_used_as_they_are(flip_flop):
     trials = flip_flop.draw(7, np.random.default_rng(0))
     net = RateRNN(2, 6, 2)
-    activity = record(net, trials, n_trials=99)
+    activity = record(net, trials)
     np.testing.assert_array_equal(activity.input, trials.inputs)
     assert origin(activity)["recording"]["n_trials"] == 7
+    for wrong in ({"n_trials": 99}, {"conditions": "factorial"}):
+        with pytest.raises(InputError, match="7 trials, which are used as they are: leave out"):
+            record(net, trials, **wrong)
 
 
 @pytest.mark.parametrize("dynamics", ["rate", "current"])
@@ -201,7 +216,7 @@ def test_a_dataset_holds_no_objects_no_complex_numbers_and_no_multiindex(activit
 
 def test_what_cannot_be_recorded_is_refused(flip_flop):
     net = RateRNN(2, 4, 2)
-    with pytest.raises(InputError, match="`task` must be a task or trials, got str"):
+    with pytest.raises(InputError, match="`task` must be a task, got str"):
         record(net, "flip_flop")
     with pytest.raises(InputError, match="`n_trials` must be a whole number of at least 1, got 0"):
         record(net, flip_flop, 0)
@@ -291,3 +306,110 @@ def test_a_recording_of_any_network_is_whole_and_survives_its_file(network, flip
     nr.save(activity, tmp_path / "activity.nc")
     assert nr.load(tmp_path / "activity.nc").equals(activity)
     assert nr.build_network(origin(activity)["network"]).config == network.config
+
+
+# What is kept, and of which trials ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dynamics", ["rate", "current", "leak_inside"])
+def test_pre_activations_are_what_f_is_applied_to(dynamics, flip_flop):
+    net = RateRNN(2, 6, 2, dynamics=dynamics, tau=50, dt=10, activation="softplus", dtype=torch.float64)
+    activity = record(net, flip_flop, 4, variables=["pre_activation", "rate", "state"])
+    assert activity.pre_activation.dims == ("trial", "time", "unit")
+    applied = np.logaddexp(0, activity.pre_activation.values)
+    rate, alpha = activity.rate.values, 0.2
+    if dynamics == "rate":
+        before = np.concatenate([np.zeros_like(rate[:, :1]), rate[:, :-1]], 1)
+        applied = (1 - alpha) * before + alpha * applied
+    # float64: two ways to the same numbers.
+    np.testing.assert_allclose(applied, rate, rtol=0, atol=1e-12)
+
+
+def test_gates_make_the_next_state():
+    task = FlipFlop(n_bits=2, duration=300)
+    gru = record(nr.GRU(2, 6, 2), task, 4, variables=["rate", "reset_gate", "update_gate", "candidate"])
+    before = np.concatenate([np.zeros((4, 1, 6)), gru.rate.values[:, :-1]], 1)
+    keep = gru.update_gate.values
+    # float32, and torch's kernels beside our own step.
+    np.testing.assert_allclose((1 - keep) * gru.candidate + keep * before, gru.rate, atol=1e-6)
+    names = ["state", "input_gate", "forget_gate", "output_gate", "candidate"]
+    lstm = record(nr.LSTM(2, 6, 2), task, 4, variables=names)
+    assert "rate" not in lstm
+    hidden, cell = lstm.state.values[..., :6], lstm.state.values[..., 6:]
+    before = np.concatenate([np.zeros((4, 1, 6)), cell[:, :-1]], 1)
+    after = lstm.forget_gate.values * before + lstm.input_gate.values * lstm.candidate.values
+    np.testing.assert_allclose(after, cell, atol=1e-6)
+    np.testing.assert_allclose(lstm.output_gate.values * np.tanh(cell), hidden, atol=1e-6)
+
+
+def test_layers_have_pre_activations_of_their_own(flip_flop):
+    net = RateRNN(2, 5, 2, n_layers=2, dtype=torch.float64)
+    assert net.inner_variables == ("layer_0_pre_activation", "layer_1_pre_activation")
+    activity = record(net, flip_flop, 3, variables=[*net.inner_variables, "state", "rate"])
+    lower = np.tanh(activity.layer_0_pre_activation.values)
+    np.testing.assert_allclose(lower, activity.state.values[..., :5], atol=1e-12)
+    np.testing.assert_allclose(np.tanh(activity.layer_1_pre_activation.values), activity.rate, atol=1e-12)
+    assert activity.layer_0_pre_activation.dims == ("trial", "time", "layer_0_unit")
+
+
+def test_only_what_is_wanted_is_kept(flip_flop):
+    net = RateRNN(2, 6, 2)
+    activity = record(net, flip_flop, 3, variables="rate", embed_network=False)
+    assert set(activity.data_vars) == {"rate", "valid", "initial_state"}
+    assert "score" in activity.coords
+    scores = record(net, flip_flop, 3, variables=[], embed_network=False)
+    assert set(scores.data_vars) == {"valid", "initial_state"}
+    np.testing.assert_array_equal(scores.score, activity.score)
+    with_state = record(net, flip_flop, 3, variables=["rate", "state"])
+    np.testing.assert_array_equal(with_state.state, with_state.rate)
+
+
+def test_variables_that_are_none_are_refused(flip_flop):
+    net = RateRNN(2, 6, 2, noise_std=0.1)
+    with pytest.raises(InputError, match=r"unknown variable 'rates'.*did you mean 'rate'"):
+        record(net, flip_flop, 3, variables=["rates"])
+    with pytest.raises(InputError, match="'pre_activation' is recorded without the noise that a step adds"):
+        record(net, flip_flop, 3, variables=["pre_activation"], noise=True)
+    both = RateRNN(2, 6, 2, bidirectional=True)
+    with pytest.raises(InputError, match="a bidirectional network has none"):
+        record(both, flip_flop, 3, variables=["layer_0_pre_activation"])
+
+
+def test_factorial_conditions_are_balanced():
+    task = PerceptualDecisionMaking(coherences=(0, 10))
+    net = RateRNN(task.n_inputs, 6, task.n_outputs)
+    activity = record(net, task, 12, conditions="factorial")
+    values, counts = np.unique(activity.signed_coherence, return_counts=True)
+    assert dict(zip(values.tolist(), counts.tolist(), strict=True)) == {-10: 3, 0: 6, 10: 3}
+    assert record(net, task, conditions="factorial").sizes["trial"] == 256
+    with pytest.raises(
+        InputError, match=r"has 4 conditions, and 10 trials are not .* give n_trials=12, or another multiple"
+    ):
+        record(net, task, 10, conditions="factorial")
+    with pytest.raises(InputError, match="give n_trials=4, or another multiple"):
+        record(net, task, 3, conditions="factorial")
+    with pytest.raises(
+        InputError, match=r"unknown value of `conditions` 'factorail'.*did you mean 'factorial'"
+    ):
+        record(net, task, conditions="factorail")
+    noise = nr.tasks.get("white_noise")
+    with pytest.raises(InputError, match="no conditions to cross"):
+        record(RateRNN(noise.n_inputs, 6, noise.n_outputs), noise, conditions="factorial")
+
+
+def test_batches_keep_the_order_of_axes_and_the_memory_of_one_array(flip_flop):
+    net = RateRNN(2, 6, 2, dynamics="current")
+    whole, parts = record(net, flip_flop, 10), record(net, flip_flop, 10, batch_size=3)
+    for name in ("rate", "state", "output", "initial_state"):
+        assert parts[name].dims == whole[name].dims
+        np.testing.assert_allclose(parts[name], whole[name], atol=1e-6)
+
+
+def test_the_noise_of_a_pass_does_not_depend_on_the_passes_before(flip_flop):
+    """Each pass has a stream of its own: more trials do not change the noise of the first ones."""
+    net = RateRNN(2, 6, 2, noise_std=0.3)
+    trials = flip_flop.draw(9, np.random.default_rng(0))
+    few = record(net, trials.select(np.arange(6)), noise=True, batch_size=3)
+    more = record(net, trials, noise=True, batch_size=3)
+    np.testing.assert_array_equal(more.rate[:6], few.rate)
+    assert not np.allclose(more.rate[:3] - more.rate[3:6], 0)
