@@ -5,14 +5,14 @@ Reads rates (..., unit). Gives axes, variances and scores. Maths: the eigenvecto
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 import xarray as xr
 
-from neurornn.numerics.covariance import covariance
+from neurornn.numerics.covariance import MANY, Scatter
 from neurornn.vocabulary import (
     COMPONENT,
     CONDITION,
@@ -27,6 +27,8 @@ from neurornn.vocabulary import (
 )
 
 CENTERS = ("unit", "time", "condition", None)
+SLAB_BYTES = 32 * 2**20
+"""How much of a recording is looked at at once, in float64."""
 
 
 def pca(
@@ -85,24 +87,28 @@ def pca(
         need_dims(rate, over)
         rate = rate.where(valid).mean(over, keep_attrs=True)
         valid = valid.any([dim for dim in over if dim in valid.dims])
-    mean = _mean(rate, valid, center)
-    centered = rate if mean is None else rate - mean.sel(_lookup(rate, mean))
-    samples = centered.to_numpy().reshape(-1, rate.sizes[UNIT])
-    samples = samples[valid.broadcast_like(rate.isel({UNIT: 0}, drop=True)).to_numpy().ravel()]
-    need_finite(samples, "activity")
-    if len(samples) < 2:
-        raise InputError(f"pca needs at least 2 samples, got {len(samples)}: record more trials or steps")
+    n_samples = int(valid.sum()) * (rate.size // rate.sizes[UNIT] // max(valid.size, 1))
+    if n_samples < 2:
+        raise InputError(f"pca needs at least 2 samples, got {n_samples}: record more trials or steps")
     limit = rate.sizes[UNIT]
     kept = limit if n_components is None else need_count(n_components, "n_components")
     if kept > limit:
         raise InputError(f"`n_components` must be at most the number of units {limit}, got {kept}")
-
-    _, spread = covariance(samples, center=False)
+    # A mean of each unit comes out of the same sums as the covariance.
+    mean = None if center in ("unit", None) else _mean(rate, valid, center)
+    spread, means = _spread(rate, valid, mean, n_samples, center)
     variance, vectors = np.linalg.eigh(spread)
     # Descending; what rounding leaves below zero is zero.
     variance, vectors = variance[::-1].clip(min=0), _positive_peaks(vectors[:, ::-1].T)
     total = variance.sum()
-    scores = centered.to_numpy() @ vectors[:kept].T
+    if center == "unit":
+        mean = xr.DataArray(means, dims=UNIT, coords={UNIT: rate[UNIT]} if UNIT in rate.coords else None)
+    scores = np.empty((*rate.shape[:-1], kept))
+    # As precise as the rates are: of many float32 ones the products are float32's too.
+    dtype = np.float32 if n_samples >= MANY and rate.dtype == np.float32 else np.float64
+    axes = vectors[:kept].T.astype(dtype)
+    for place, part, its_mean in _slabs(rate, mean):
+        scores[place] = np.subtract(part.to_numpy(), its_mean, dtype=dtype) @ axes
     result = xr.Dataset(
         {
             "component_vector": ((COMPONENT, UNIT), vectors[:kept]),
@@ -115,7 +121,7 @@ def pca(
             "total_variance": total,
         },
         coords={**_coordinates(rate), COMPONENT: np.arange(kept)},
-        attrs={"center": center or "none", "n_samples": len(samples)},
+        attrs={"center": center or "none", "n_samples": n_samples},
     )
     result["mean"] = xr.DataArray(np.zeros(limit), dims=UNIT) if mean is None else mean
     if not bool(valid.all()):
@@ -268,6 +274,51 @@ def _coordinates(rate: xr.DataArray) -> dict[str, xr.Variable]:
     return {
         "trial_score" if name == "score" else str(name): rate.coords[name].variable for name in rate.coords
     }
+
+
+def _slabs(
+    rate: xr.DataArray, mean: xr.DataArray | None
+) -> Iterator[tuple[slice, xr.DataArray, np.ndarray | float]]:
+    """Go through rates piece by piece along their first dimension, each with what is to be subtracted.
+
+    What is read from a file piece by piece is never in memory as a whole.
+    """
+    rows = max(1, SLAB_BYTES // max(8 * rate.size // max(rate.shape[0], 1), 1)) if rate.ndim > 1 else 1
+    for first in range(0, rate.shape[0], rows):
+        place = slice(first, first + rows)
+        part = rate.isel({rate.dims[0]: place})
+        if mean is None:
+            yield place, part, 0.0
+            continue
+        part = part.load() if part.chunks is None else part.compute()
+        own = mean.sel(_lookup(part, mean))
+        if rate.dims[0] in own.dims and own.sizes[rate.dims[0]] != part.shape[0]:
+            own = own.isel({rate.dims[0]: place})
+        alone = own.dims == (UNIT,)
+        yield place, part, (own if alone else own.broadcast_like(part).transpose(*part.dims)).to_numpy()
+
+
+def _spread(
+    rate: xr.DataArray, valid: xr.DataArray, mean: xr.DataArray | None, n_samples: int, center: str | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the covariance of the valid samples, or their second moments, and the mean of each unit."""
+    counts = valid.broadcast_like(rate.isel({UNIT: 0}, drop=True)).transpose(*rate.dims[:-1])
+    n_units = rate.sizes[UNIT]
+    for single in (n_samples >= MANY, False):
+        scatter = Scatter(n_units, single=single)
+        for place, part, its_mean in _slabs(rate, mean):
+            values = part.to_numpy()
+            samples = (values if mean is None else values - its_mean).reshape(-1, n_units)
+            wanted = counts.isel({rate.dims[0]: place}).to_numpy().ravel()
+            samples = samples if wanted.all() else samples[wanted]
+            scatter.add(samples)
+            if not scatter.is_finite:
+                need_finite(samples, "activity")
+                break
+        # Finite samples whose squares are beyond float32 are taken again.
+        if scatter.is_finite:
+            break
+    return scatter.covariance(center=center == "unit"), scatter.mean
 
 
 def _mean(rate: xr.DataArray, valid: xr.DataArray, center: str | None) -> xr.DataArray | None:

@@ -194,11 +194,14 @@ def _averaged_rates(averages: xr.Dataset) -> xr.DataArray:
 
 def _quantity(averages: xr.Dataset) -> str | None:
     """Return the one coordinate of numbers that tells the conditions apart, if it alone does."""
+    by = averages[CONDITION].attrs.get("by")
     beside = [
         str(name)
         for name, coordinate in averages.coords.items()
         if coordinate.dims == (CONDITION,) and name not in (CONDITION, "n_trials")
     ]
+    # Averages tell what their conditions are made of; other coordinates may have come along with it.
+    beside = by.split(", ") if by else beside
     numeric = len(beside) == 1 and averages[beside[0]].dtype.kind in "iufb"
     return beside[0] if numeric else None
 

@@ -9,8 +9,6 @@ from hypothesis import strategies as st
 
 import neurornn as nr
 from neurornn.analysis import find_fixed_points
-from neurornn.analysis.fixed_points import draw_starts, mix_points
-from neurornn.analysis.roots import merge
 from neurornn.vocabulary import InputError
 
 # The stable zero of x = tanh(2x), to the digits that float64 holds.
@@ -299,25 +297,6 @@ def test_reported_zeros_are_zeros_and_distinct(n, gain, seed):
     assert np.abs(states).max(axis=1).min() < 1e-9
 
 
-def test_drawn_starts_lie_between_and_around_the_states():
-    states = np.array([[0.0, 0.0], [1.0, 1.0]])
-    drawn = draw_starts(states, 400, np.random.default_rng(0))
-    assert drawn.shape == (400, 2)
-    # All states lie on a line, so that mixtures do too, but for the noise of 5 % of the spread.
-    assert np.abs(drawn[:, 0] - drawn[:, 1]).max() < 0.05 * states.std() * 8
-    mixed = mix_points(states, 100, np.random.default_rng(0))
-    assert mixed.min() > -0.1
-    assert mixed.max() < 1.1
-
-
-def test_merging_keeps_the_best_of_each_group():
-    states = torch.tensor([[0.0], [1.0], [1e-9], [1.0 + 1e-9]], dtype=torch.float64)
-    residual = torch.tensor([1e-3, 1e-15, 1e-14, 1e-2], dtype=torch.float64)
-    representatives, group = merge(states, residual, 1e-6)
-    assert representatives.tolist() == [1, 2]
-    assert group.tolist() == [1, 0, 1, 0]
-
-
 def recording(value):
     return xr.Dataset(
         {
@@ -348,8 +327,11 @@ NETWORK = nr.network_from_arrays(np.eye(3), input=np.eye(3))
             lambda: find_fixed_points(NETWORK, starts(3), inputs=np.zeros((1, 1, 3))),
             "or .condition, input_channel",
         ),
-        (lambda: find_fixed_points(NETWORK, starts(3), seeding="off"), "`seeding` must be one of"),
-        (lambda: find_fixed_points(NETWORK, starts(3), method="adam"), "`method` must be one of"),
+        (
+            lambda: find_fixed_points(NETWORK, starts(3), seeding="off"),
+            "unknown seeding 'off': expected one of 'auto', 'none'",
+        ),
+        (lambda: find_fixed_points(NETWORK, starts(3), method="adam"), "unknown method 'adam'"),
         (lambda: find_fixed_points(NETWORK, starts(3), n_starts=-1), "at least 0, got -1"),
         (lambda: find_fixed_points(NETWORK, starts(3), tolerance=0), "`tolerance` must be a positive"),
         (lambda: find_fixed_points(NETWORK, starts(3), max_seconds=0), "`max_seconds` must be a positive"),
