@@ -12,8 +12,8 @@ import numpy as np
 import torch
 import xarray as xr
 
+from neurornn.numerics.arnoldi import SPARE, leading_modes
 from neurornn.numerics.guarded import each_alone_on_failure
-from neurornn.numerics.leading import leading_eigensystem
 from neurornn.vocabulary import (
     INPUT_CHANNEL,
     MODE,
@@ -158,8 +158,7 @@ def _eigenvalues(jacobians: np.ndarray, kept: int) -> np.ndarray:
 
 def _leading(matrix: np.ndarray, kept: int) -> np.ndarray:
     """Return the leading eigenvalues by Arnoldi's method, or by all of them where that does not converge."""
-    # A conjugate pair is never cut: with one more there are enough.
-    found = leading_eigensystem(matrix, kept + 1)
+    found = leading_modes(matrix, kept + SPARE)
     if found is not None and len(found[0]) >= kept:
         return found[0][:kept]
     (values,) = each_alone_on_failure(np.linalg.eigvals, matrix[None])

@@ -14,7 +14,7 @@ import xarray as xr
 
 from neurornn.analysis.matrices import Matrix, real_array, scaled
 from neurornn.analysis.random_matrices import bulk_of
-from neurornn.numerics.arnoldi import leading_modes
+from neurornn.numerics.arnoldi import SPARE, leading_modes, without_cut
 from neurornn.numerics.eigen import eigensystem
 from neurornn.numerics.guarded import each_alone_on_failure
 from neurornn.vocabulary import MODE, UNIT, InputError, need_count
@@ -195,7 +195,7 @@ def _leading_modes(matrix: np.ndarray, n_wanted: int) -> _Modes:
     n = len(matrix)
     found = None
     # More than are wanted, so that of several with almost one modulus none is missed; then more and more.
-    for n_asked in (n_wanted + 4, 2 * n_wanted + 10, 4 * n_wanted + 20):
+    for n_asked in (n_wanted + SPARE, 2 * n_wanted + 10, 4 * n_wanted + 20):
         if n <= SMALL or 4 * n_asked > n:
             break
         found = leading_modes(matrix, n_asked)
@@ -203,24 +203,17 @@ def _leading_modes(matrix: np.ndarray, n_wanted: int) -> _Modes:
             break
     if found is None:
         *modes, singular = _all_modes(matrix[None])
-        kept = _without_cut(modes[0][0], n_wanted)
+        kept = without_cut(modes[0][0], n_wanted)
         eigenvalues, right, left, condition = (part[:, :kept] for part in modes)
         return eigenvalues, right, left, condition, singular[:, :n_wanted]
     from scipy.sparse.linalg import svds
 
     values, right, left = found
-    kept = _without_cut(values, n_wanted)
+    kept = without_cut(values, n_wanted)
     first = np.cos(np.arange(1, n + 1, dtype=float))
     singular = np.sort(svds(matrix, n_wanted, v0=first, return_singular_vectors=False))[::-1]
     condition = np.linalg.norm(left, axis=1)
     return values[None, :kept], right[None, :kept], left[None, :kept], condition[None, :kept], singular[None]
-
-
-def _without_cut(values: np.ndarray, n_wanted: int) -> int:
-    """Return how many leading modes to keep, so that no conjugate pair is cut in two."""
-    if n_wanted >= len(values) or values[n_wanted - 1].imag <= 0:
-        return min(n_wanted, len(values))
-    return n_wanted + 1
 
 
 def left_vectors(right: np.ndarray, matrix: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:

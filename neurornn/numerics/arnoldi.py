@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+SPARE = 4
+"""Modes to ask for beyond those that are wanted: of several with almost one modulus none is missed so."""
 _ACCURACY = 1e-11
 
 
@@ -69,3 +71,19 @@ def leading_modes(matrix: np.ndarray, n_modes: int) -> tuple[np.ndarray, np.ndar
     if np.abs(scale).min(initial=1) < 1e-7 or across > 1e-7:
         return None
     return values, right, left / scale[:, None]
+
+
+def without_cut(values: np.ndarray, n_wanted: int) -> int:
+    """Return how many leading modes to keep, so that no conjugate pair is cut in two.
+
+    Examples
+    --------
+    >>> without_cut(np.array([2.0, 1 + 1j, 1 - 1j, 0.5]), 2)
+    3
+    >>> without_cut(np.array([2.0, 1 + 1j]), 2)
+    1
+    """
+    if n_wanted < len(values):
+        return n_wanted + (values[n_wanted - 1].imag > 0)
+    kept = len(values)
+    return kept - 1 if kept and values[-1].imag > 0 else kept

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from neurornn.numerics.arnoldi import leading_modes
+from neurornn.numerics.arnoldi import SPARE, leading_modes, without_cut
 from neurornn.numerics.eigen import eigensystem
 
 
@@ -23,3 +23,18 @@ def test_repeated_and_defective_modes_are_left_to_others():
     block[0, 0] = block[1, 1] = 2.0
     block[0, 1] = 1.0
     assert leading_modes(block, 4) is None
+
+
+def test_a_mode_of_almost_the_same_modulus_is_not_missed():
+    """The real eigenvalue -1.0172 beside a pair of modulus 1.0142, which a coarse pass leaves out."""
+    matrix = np.random.default_rng(5).standard_normal((320, 320)) / np.sqrt(320)
+    values, _, _ = leading_modes(matrix, 4 + SPARE)
+    exact = np.linalg.eigvals(matrix)
+    moduli = np.sort(np.abs(exact))[::-1]
+    np.testing.assert_allclose(np.abs(values[:4]), moduli[:4], rtol=1e-9)
+
+
+def test_no_pair_is_cut_in_two():
+    pair = np.array([2.0, 1 + 1j, 1 - 1j, 0.5])
+    assert [without_cut(pair, k) for k in (1, 2, 3, 4)] == [1, 3, 3, 4]
+    assert without_cut(pair[:2], 2) == 1

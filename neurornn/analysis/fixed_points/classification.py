@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from neurornn.analysis.maps import StateMap
+from neurornn.numerics.arnoldi import SPARE, leading_modes, without_cut
 from neurornn.numerics.eigen import eigensystem
 from neurornn.numerics.guarded import Factorised, each_alone_on_failure
-from neurornn.numerics.leading import leading_eigensystem
 
 N_DIRECTIONS = 3
 """How many modes, the largest modulus first, have their vectors kept."""
@@ -134,16 +134,14 @@ def _leading(jacobian: np.ndarray, n_modes: int) -> Spectra:
     n = len(jacobian)
     # Where very many modes are unstable all of them together take no longer.
     while n_modes <= n // 8:
-        found = leading_eigensystem(jacobian, n_modes)
+        found = leading_modes(jacobian, n_modes + SPARE)
         if found is None:
             break
-        eigenvalues, right, left = found
-        # Well within the circle: what was not asked for is not larger but by the first method's tolerance.
-        if abs(eigenvalues[-1]) < 0.99:
-            overlap = np.einsum("ij,ij->i", left, right)
-            with np.errstate(divide="ignore", invalid="ignore"):
-                condition = 1 / np.abs(overlap)
-                left = left / overlap[:, None]
+        # Where the smallest that is kept lies within the circle, and so do those behind it, none is missed.
+        kept = without_cut(found[0], n_modes)
+        eigenvalues, right, left = (part[:kept] for part in found)
+        if abs(eigenvalues[-1]) < 0.99 and len(found[0]) >= n_modes:
+            condition = np.linalg.norm(left, axis=1)
             return _kept(eigenvalues[None], condition[None], right[None], left[None])
         n_modes *= 4
     return _full_spectra(jacobian[None])

@@ -13,7 +13,7 @@ from torch import Tensor
 from neurornn.analysis.fixed_points.search import Search
 from neurornn.analysis.fixed_points.starts import Visited
 from neurornn.analysis.maps import StateMap
-from neurornn.numerics.leading import refine_mode
+from neurornn.numerics.inverse_iteration import refine_mode
 
 LEAST_GAP = 2.0
 """How many times faster than along the manifold a deviation across it must decay: less is no manifold."""
