@@ -193,7 +193,7 @@ def kill_while_filling(folder: Path, kills: int, rng: np.random.Generator) -> Ta
     seconds = timed_fill(folder / "unkilled.zarr", dataset)
     tally, before = Tally(ms=1e3 * seconds), set()
     while tally.kills < kills:
-        ended = ended_within(child(fill, path, dataset), rng.uniform(0, 1.5 * seconds))
+        ended = ended_within(child(fill, path, dataset), rng.uniform(0, 0.7 * seconds))
         tally.unkilled += ended is not None
         tally.kills += ended is None
         if path.exists():

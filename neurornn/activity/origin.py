@@ -167,6 +167,11 @@ def rebuild_network(activity: xr.Dataset) -> Network:
     """
     origin = read_origin(activity)
     tensors = origin.get("tensors")
+    if tensors is None:
+        raise InputError(
+            "this recording was made by an earlier version of neurornn, which does not tell how its network "
+            "is built anew: load the run with neurornn.load_run and record again"
+        )
     if not tensors:
         raise InputError(
             "the weights did not travel with this recording: record with embed_network=True, or load the run "

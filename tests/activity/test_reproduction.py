@@ -152,6 +152,11 @@ def test_what_cannot_be_made_again_says_why():
         nr.reproduce(xr.Dataset())
     with pytest.raises(InputError, match="weights did not travel with this recording"):
         nr.reproduce(nr.record(network(), TASK, 5, embed_network=False))
+    activity = nr.record(network(), TASK, 5)
+    origin = nr.activity.read_origin(activity)
+    origin.pop("tensors")
+    with pytest.raises(InputError, match="by an earlier version of neurornn"):
+        nr.reproduce(activity.assign_attrs(neurornn=json.dumps(origin)))
     with pytest.raises(InputError, match="no registered name"):
         nr.reproduce(nr.record(network(activation=torch.sin), TASK, 5))
 

@@ -12,6 +12,7 @@ import xarray as xr
 import neurornn as nr
 from neurornn import CorruptFile, InputError, files
 from neurornn.files import UnwritableFile
+from neurornn.storage import tree, zarr_arrays, zarr_blocks
 from neurornn.storage import zarr as storage
 from neurornn.storage.zarr import BlockStore, UnfinishedStore
 
@@ -142,8 +143,8 @@ def test_a_store_from_elsewhere_reads_and_is_marked_unverified(path, zarr_format
 def test_chunks_are_whole_trials_of_a_few_megabytes_and_no_block_is_without_its_own(path, monkeypatch):
     import zarr
 
-    monkeypatch.setattr(storage, "_CHUNK_BYTES", 30 * 5 * 4 * 2)
-    monkeypatch.setattr(storage, "_BLOCK_BYTES", 30 * 5 * 4 * 4 * 2)
+    monkeypatch.setattr(zarr_arrays, "CHUNK_BYTES", 30 * 5 * 4 * 2)
+    monkeypatch.setattr(zarr_arrays, "BLOCK_BYTES", 30 * 5 * 4 * 4 * 2)
     nr.save(activity(), path)
     array = zarr.open_array(path / "rate", mode="r")
     assert array.chunks == (2, 30, 5)
@@ -154,7 +155,7 @@ def test_chunks_are_whole_trials_of_a_few_megabytes_and_no_block_is_without_its_
 def test_what_is_large_beside_the_trials_is_cut_too(path, monkeypatch):
     import zarr
 
-    monkeypatch.setattr(storage, "_BLOCK_BYTES", 1000)
+    monkeypatch.setattr(zarr_arrays, "BLOCK_BYTES", 1000)
     large = xr.Dataset(
         {
             "weights": (("unit", "presynaptic_unit"), np.random.default_rng(0).random((30, 20))),
@@ -172,8 +173,8 @@ def test_what_is_large_beside_the_trials_is_cut_too(path, monkeypatch):
 
 
 def test_no_more_than_a_few_blocks_are_in_memory_when_a_large_store_is_copied(path, monkeypatch):
-    monkeypatch.setattr(storage, "_CHUNK_BYTES", 2**18)
-    monkeypatch.setattr(storage, "_BLOCK_BYTES", 2**20)
+    monkeypatch.setattr(zarr_arrays, "CHUNK_BYTES", 2**18)
+    monkeypatch.setattr(zarr_arrays, "BLOCK_BYTES", 2**20)
     large = xr.Dataset({"rate": (("trial", "unit"), np.random.default_rng(0).random((2048, 2048)))})
     nr.save(large, path)
     lazy = nr.load(path, lazy=True)
@@ -224,7 +225,7 @@ def test_a_store_larger_than_memory_is_told_how_to_be_read(path, monkeypatch):
     def fail(*_):
         raise MemoryError
 
-    monkeypatch.setattr(storage.tree, "in_memory", fail)
+    monkeypatch.setattr(tree, "in_memory", fail)
     with pytest.raises(InputError, match="does not fit into memory: read it piece by piece, with lazy=True"):
         nr.load(path)
     assert nr.load(path, lazy=True).sizes["trial"] == 10
@@ -295,7 +296,7 @@ def test_no_chunk_lies_in_two_blocks(path, monkeypatch):
 
     per_trial = 30 * 5 * 4
     for limit, trials in ((per_trial * 3, 3), (per_trial * 5, 4), (per_trial // 2, 1), (10**9, 12)):
-        monkeypatch.setattr(storage, "_CHUNK_BYTES", limit)
+        monkeypatch.setattr(zarr_arrays, "CHUNK_BYTES", limit)
         create(path, size=12)
         assert zarr.open_array(path / "rate", mode="r").chunks == (trials, 30, 5)
         shutil.rmtree(path)
@@ -320,7 +321,7 @@ def test_an_unfinished_store_is_refused_with_what_is_missing_and_how_to_go_on(pa
 
 
 def test_many_holes_are_told_in_short():
-    assert storage._runs(list(range(0, 40, 2))) == "0, 2, 4, 6, 8, 10, 12, 14, ..."
+    assert zarr_blocks._runs(list(range(0, 40, 2))) == "0, 2, 4, 6, 8, 10, 12, 14, ..."
 
 
 def test_a_store_of_something_else_is_refused(path):
@@ -413,7 +414,7 @@ def test_a_block_that_could_not_be_written_is_written_later(path, monkeypatch):
     assert store.missing == [1, 2]
 
 
-@pytest.mark.parametrize("moment", ["_write_trials", "_write_manifest"])
+@pytest.mark.parametrize("moment", ["write_trials", "write_manifest"])
 def test_a_store_that_could_not_be_written_leaves_the_old_one(path, monkeypatch, moment):
     nr.save(activity(), path)
 
@@ -421,7 +422,7 @@ def test_a_store_that_could_not_be_written_leaves_the_old_one(path, monkeypatch,
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as full:
-        full.setattr(storage, "_need_storable", lambda *_: None)
+        full.setattr(storage, "need_zarr_storable", lambda *_: None)
         full.setattr(storage, moment, fail)
         with pytest.raises(
             UnwritableFile, match=r"cannot write '.*' \(No space left on device\): an older one is"
