@@ -1,6 +1,7 @@
 """Fixtures that several rooms' tests share; the figures' backend is set before anything can import one."""
 
 import os
+import signal
 
 os.environ["MPLBACKEND"] = "Agg"
 
@@ -20,6 +21,14 @@ torch.set_num_threads(1)
 # The same examples on every run and machine, and no time limit on a busy one.
 settings.register_profile("neurornn", derandomize=True, deadline=None, database=None)
 settings.load_profile("neurornn")
+
+
+@pytest.fixture
+def ctrl_c():
+    """Let Ctrl-C raise KeyboardInterrupt, which a process among several that test together ignores."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

@@ -5,6 +5,8 @@ import pytest
 
 from neurornn.training.interruption import SIGNALS, Interruption
 
+pytestmark = pytest.mark.usefixtures("ctrl_c")
+
 
 @pytest.mark.parametrize("own", SIGNALS)
 def test_a_signal_is_noted_and_a_second_one_interrupts(own):

@@ -93,7 +93,7 @@ def test_a_signal_in_the_last_step_changes_nothing(task, tmp_path, monkeypatch):
     assert RunDirectory(tmp_path / "run").is_finished
 
 
-def test_without_a_folder_ctrl_c_interrupts_as_ever(task, monkeypatch):
+def test_without_a_folder_ctrl_c_interrupts_as_ever(task, monkeypatch, ctrl_c):
     stop_after(monkeypatch, 3, [signal.SIGINT])
     with pytest.raises(KeyboardInterrupt):
         train(task, None)
