@@ -59,13 +59,19 @@ def accuracy(
     """
     score = _scores(activity, "score")
     cells = _Cells.from_activity(activity, by)
-    result = cells.dataset({"n_trials": cells.count()})
-    result.update(_mean_score(cells, "accuracy", score, confidence))
+    variables, intervals = {"n_trials": cells.count()}, {}
+    scores = {"accuracy": score}
     if "ideal_score" in activity.variables:
-        result.update(_mean_score(cells, "ideal_accuracy", _scores(activity, "ideal_score"), confidence))
-        ideal = result["ideal_accuracy"]
-        result["share_of_ideal"] = result["accuracy"] / ideal.where(ideal > 0)
-    return result.assign_attrs(confidence=float(confidence))
+        scores["ideal_accuracy"] = _scores(activity, "ideal_score")
+    for name, own in scores.items():
+        measured, intervals[name] = _mean_score(cells, name, own, confidence)
+        variables |= measured
+    if "ideal_accuracy" in variables:
+        variables["share_of_ideal"] = _quotient(variables["accuracy"], variables["ideal_accuracy"])
+    result = cells.dataset(variables).assign_attrs(confidence=float(confidence))
+    for name, kind in intervals.items():
+        result.variables[name].attrs["interval"] = kind
+    return result
 
 
 def choice_probability(
@@ -254,8 +260,10 @@ def _scores(activity: xr.Dataset, name: str) -> np.ndarray:
     return scores.astype(np.float64)
 
 
-def _mean_score(cells: _Cells, name: str, score: np.ndarray, confidence: float) -> xr.Dataset:
-    """Return a score's mean on the grid and its interval, under a name."""
+def _mean_score(
+    cells: _Cells, name: str, score: np.ndarray, confidence: float
+) -> tuple[dict[str, np.ndarray], str]:
+    """Return a score's mean on the grid and its bounds, under a name, and what kind of bounds they are."""
     n_trials = cells.count()
     mean = _quotient(cells.total(score), n_trials)
     if np.isin(score, (0.0, 1.0)).all():
@@ -266,9 +274,7 @@ def _mean_score(cells: _Cells, name: str, score: np.ndarray, confidence: float) 
         squares = cells.total((score - mean.ravel()[cells.index]) ** 2)
         half = normal_quantile(confidence) * np.sqrt(_quotient(_quotient(squares, n_trials - 1), n_trials))
         lower, upper = mean - half, mean + half
-    result = cells.dataset({name: mean, f"{name}_lower": lower, f"{name}_upper": upper})
-    result[name].attrs["interval"] = interval
-    return result
+    return {name: mean, f"{name}_lower": lower, f"{name}_upper": upper}, interval
 
 
 def _quotient(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:

@@ -87,7 +87,9 @@ def pca(
         need_dims(rate, over)
         rate = rate.where(valid).mean(over, keep_attrs=True)
         valid = valid.any([dim for dim in over if dim in valid.dims])
-    n_samples = int(valid.sum()) * (rate.size // rate.sizes[UNIT] // max(valid.size, 1))
+    *dims, _ = rate.dims
+    counts = valid.variable.set_dims({dim: rate.sizes[dim] for dim in dims}).transpose(*dims)
+    n_samples = int(counts.sum())
     if n_samples < 2:
         raise InputError(f"pca needs at least 2 samples, got {n_samples}: record more trials or steps")
     limit = rate.sizes[UNIT]
@@ -96,37 +98,36 @@ def pca(
         raise InputError(f"`n_components` must be at most the number of units {limit}, got {kept}")
     # A mean of each unit comes out of the same sums as the covariance.
     mean = None if center in ("unit", None) else _mean(rate, valid, center)
-    spread, means = _spread(rate, valid, mean, n_samples, center)
+    offset = None if mean is None else mean.sel(_lookup(rate, mean)).variable
+    spread, means = _spread(rate.variable, counts, offset, n_samples, center)
     variance, vectors = np.linalg.eigh(spread)
     # Descending; what rounding leaves below zero is zero.
     variance, vectors = variance[::-1].clip(min=0), _positive_peaks(vectors[:, ::-1].T)
     total = variance.sum()
-    if center == "unit":
-        mean = xr.DataArray(means, dims=UNIT, coords={UNIT: rate[UNIT]} if UNIT in rate.coords else None)
+    if mean is None:
+        offset = xr.Variable(UNIT, means if center == "unit" else np.zeros(limit))
     scores = np.empty((*rate.shape[:-1], kept))
     # As precise as the rates are: of many float32 ones the products are float32's too.
     dtype = np.float32 if n_samples >= MANY and rate.dtype == np.float32 else np.float64
     axes = vectors[:kept].T.astype(dtype)
-    for place, part, its_mean in _slabs(rate, mean):
-        scores[place] = np.subtract(part.to_numpy(), its_mean, dtype=dtype) @ axes
-    result = xr.Dataset(
-        {
-            "component_vector": ((COMPONENT, UNIT), vectors[:kept]),
-            "score": ((*(dim for dim in rate.dims if dim != UNIT), COMPONENT), scores),
-            "explained_variance": (COMPONENT, variance[:kept]),
-            "explained_variance_ratio": (
-                COMPONENT,
-                variance[:kept] / total if total > 0 else variance[:kept],
-            ),
-            "total_variance": total,
-        },
+    for place, values, its_offset in _slabs(rate.variable, offset):
+        scores[place] = np.subtract(values, its_offset, dtype=dtype) @ axes
+    share = variance[:kept] / total if total > 0 else variance[:kept]
+    variables = {
+        "component_vector": ((COMPONENT, UNIT), vectors[:kept]),
+        "score": ((*dims, COMPONENT), scores),
+        "explained_variance": (COMPONENT, variance[:kept]),
+        "explained_variance_ratio": (COMPONENT, share),
+        "total_variance": total,
+        "mean": offset if mean is None else mean,
+    }
+    if not bool(counts.all()):
+        variables["valid"] = valid.drop_vars("score", errors="ignore")
+    return xr.Dataset(
+        variables,
         coords={**_coordinates(rate), COMPONENT: np.arange(kept)},
         attrs={"center": center or "none", "n_samples": n_samples},
     )
-    result["mean"] = xr.DataArray(np.zeros(limit), dims=UNIT) if mean is None else mean
-    if not bool(valid.all()):
-        result["valid"] = valid.drop_vars("score", errors="ignore")
-    return result
 
 
 def project(data: xr.Dataset | xr.DataArray, pcs: xr.Dataset, *, center: bool = True) -> xr.Dataset:
@@ -265,7 +266,8 @@ def _rates(data: xr.Dataset | xr.DataArray, name: str = "activity") -> tuple[xr.
         rate, valid = data, None
     rate = rate.transpose(..., UNIT)
     if valid is None:
-        valid = xr.ones_like(rate.isel({UNIT: 0}, drop=True), dtype=bool)
+        dims = rate.dims[:-1]
+        valid = xr.DataArray(np.ones(rate.shape[:-1], bool), dims=dims)
     return rate, valid
 
 
@@ -277,39 +279,35 @@ def _coordinates(rate: xr.DataArray) -> dict[str, xr.Variable]:
 
 
 def _slabs(
-    rate: xr.DataArray, mean: xr.DataArray | None
-) -> Iterator[tuple[slice, xr.DataArray, np.ndarray | float]]:
+    rate: xr.Variable, offset: xr.Variable | None
+) -> Iterator[tuple[slice, np.ndarray, np.ndarray | float]]:
     """Go through rates piece by piece along their first dimension, each with what is to be subtracted.
 
     What is read from a file piece by piece is never in memory as a whole.
     """
-    rows = max(1, SLAB_BYTES // max(8 * rate.size // max(rate.shape[0], 1), 1)) if rate.ndim > 1 else 1
+    along = rate.dims[0]
+    rows = max(1, SLAB_BYTES // max(8 * rate.size // max(rate.shape[0], 1), 1))
     for first in range(0, rate.shape[0], rows):
         place = slice(first, first + rows)
-        part = rate.isel({rate.dims[0]: place})
-        if mean is None:
-            yield place, part, 0.0
+        part = rate.isel({along: place})
+        if offset is None:
+            yield place, part.to_numpy(), 0.0
             continue
-        part = part.load() if part.chunks is None else part.compute()
-        own = mean.sel(_lookup(part, mean))
-        if rate.dims[0] in own.dims and own.sizes[rate.dims[0]] != part.shape[0]:
-            own = own.isel({rate.dims[0]: place})
-        alone = own.dims == (UNIT,)
-        yield place, part, (own if alone else own.broadcast_like(part).transpose(*part.dims)).to_numpy()
+        own = offset.isel({along: place}) if along in offset.dims else offset
+        spread = own.set_dims(dict(part.sizes)).transpose(*part.dims)
+        yield place, part.to_numpy(), spread.to_numpy()
 
 
 def _spread(
-    rate: xr.DataArray, valid: xr.DataArray, mean: xr.DataArray | None, n_samples: int, center: str | None
+    rate: xr.Variable, counts: xr.Variable, offset: xr.Variable | None, n_samples: int, center: str | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the covariance of the valid samples, or their second moments, and the mean of each unit."""
-    counts = valid.broadcast_like(rate.isel({UNIT: 0}, drop=True)).transpose(*rate.dims[:-1])
     n_units = rate.sizes[UNIT]
     for single in (n_samples >= MANY, False):
         scatter = Scatter(n_units, single=single)
-        for place, part, its_mean in _slabs(rate, mean):
-            values = part.to_numpy()
-            samples = (values if mean is None else values - its_mean).reshape(-1, n_units)
-            wanted = counts.isel({rate.dims[0]: place}).to_numpy().ravel()
+        for place, values, its_offset in _slabs(rate, offset):
+            samples = (values if offset is None else values - its_offset).reshape(-1, n_units)
+            wanted = counts[place].to_numpy().ravel()
             samples = samples if wanted.all() else samples[wanted]
             scatter.add(samples)
             if not scatter.is_finite:
@@ -321,12 +319,9 @@ def _spread(
     return scatter.covariance(center=center == "unit"), scatter.mean
 
 
-def _mean(rate: xr.DataArray, valid: xr.DataArray, center: str | None) -> xr.DataArray | None:
-    if center is None:
-        return None
+def _mean(rate: xr.DataArray, valid: xr.DataArray, center: str) -> xr.DataArray:
+    """Return the mean of each unit at each time, or in each condition."""
     counted = rate.where(valid).astype(np.float64)
-    if center == "unit":
-        return counted.mean([dim for dim in rate.dims if dim != UNIT])
     if center == "time":
         need_dims(rate, (TIME,))
         return counted.mean([dim for dim in rate.dims if dim not in (UNIT, TIME)])
