@@ -84,6 +84,6 @@ def without_cut(values: np.ndarray, n_wanted: int) -> int:
     1
     """
     if n_wanted < len(values):
-        return n_wanted + (values[n_wanted - 1].imag > 0)
+        return n_wanted + int(values[n_wanted - 1].imag > 0)
     kept = len(values)
     return kept - 1 if kept and values[-1].imag > 0 else kept
