@@ -122,7 +122,7 @@ def pca(
         "mean": offset if mean is None else mean,
     }
     if not bool(counts.all()):
-        variables["valid"] = valid.drop_vars("score", errors="ignore")
+        variables["valid"] = valid.variable
     return xr.Dataset(
         variables,
         coords={**_coordinates(rate), COMPONENT: np.arange(kept)},
