@@ -21,7 +21,7 @@ class Scatter:
     n_variables : int
     single : bool
         Whether the products of float32 samples within a chunk are taken in float32. Twice as fast; of a
-        million samples the variances are off by some 1e-9 of the largest one.
+        million samples the variances are off by some 1e-8 of the largest one.
 
     Examples
     --------
