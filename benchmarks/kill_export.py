@@ -17,7 +17,6 @@ ms (how long it takes a process that is not killed).
 import argparse
 import importlib
 import os
-import signal
 import sys
 import tempfile
 import time
@@ -31,6 +30,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import numpy as np
 import xarray as xr
 from import_time import processor
+from killed_processes import child, ended_within
 
 import neurornn as nr
 from neurornn import files, storage
@@ -64,45 +64,6 @@ def activity(seed: int) -> xr.Dataset:
     task = nr.tasks.FlipFlop(n_bits=2, duration=400)
     network = nr.RateRNN(2, 32, 2, seed=seed, engine="reference")
     return nr.record(network, task, N_TRIALS, seed=seed)
-
-
-def child(work: Any, *arguments: Any) -> int:
-    """Do something in a process of its own, and return its number.
-
-    Forked after everything is imported, so that the moments fall into the work; what it holds open of ours it
-    closes by ending without a word.
-    """
-    sys.stdout.flush()
-    sys.stderr.flush()
-    number = os.fork()
-    if number:
-        return number
-    status = 1
-    try:
-        work(*arguments)
-        status = 0
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        sys.stderr.flush()
-        os._exit(status)
-
-
-def ended_within(number: int, seconds: float) -> float | None:
-    """Return after how long a process came to its end by itself; None where it was killed before that."""
-    begun = time.perf_counter()
-    while time.perf_counter() < begun + seconds:
-        done, status = os.waitpid(number, os.WNOHANG)
-        if done:
-            break
-        time.sleep(min(1e-3, max(begun + seconds - time.perf_counter(), 0)))
-    else:
-        os.kill(number, signal.SIGKILL)
-        _, status = os.waitpid(number, 0)
-    code = os.waitstatus_to_exitcode(status)
-    if code not in (0, -signal.SIGKILL):
-        raise SystemExit(f"a process failed with status {code}")
-    return time.perf_counter() - begun if code == 0 else None
 
 
 def seconds_of(work: Any, *arguments: Any) -> float:

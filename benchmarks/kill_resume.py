@@ -13,11 +13,9 @@ temporary file left by a finished run.
 import argparse
 import csv
 import os
-import signal
 import sys
 import tempfile
 import time
-import traceback
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +26,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import numpy as np
 import torch
 from import_time import processor
+from killed_processes import child, ended_within
 
 import neurornn as nr
 from neurornn import CorruptFile, InputError
@@ -73,37 +72,6 @@ def begin(kind: str, folder: Path, evaluate_every: int) -> None:
     network = nr.build_network({"input_size": 2, "hidden_size": 12, "output_size": 2, **of_network})
     settings = {**SMALL, "evaluate_every": evaluate_every, **of_training}
     nr.train(network, task, directory=folder, overwrite=True, **settings)
-
-
-def child(work: Any, *arguments: Any) -> int:
-    """Do something in a process of its own, and return its number."""
-    number = os.fork()
-    if number:
-        return number
-    status = 1
-    try:
-        work(*arguments)
-        status = 0
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        sys.stderr.flush()
-        os._exit(status)
-
-
-def ended_within(number: int, seconds: float) -> bool:
-    """Return whether a process came to its end by itself; it is killed where it did not."""
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end:
-        done, status = os.waitpid(number, os.WNOHANG)
-        if done:
-            if status:
-                raise SystemExit(f"a run failed with status {os.waitstatus_to_exitcode(status)}")
-            return True
-        time.sleep(min(1e-3, max(end - time.perf_counter(), 0)))
-    os.kill(number, signal.SIGKILL)
-    _, status = os.waitpid(number, 0)
-    return status == 0
 
 
 def result(folder: Path) -> dict[str, Any]:
@@ -193,7 +161,7 @@ def kill_until_finished(
     """Train a run, killed at moments up to ``seconds`` after each beginning, to its end."""
     run = RunDirectory(folder)
     number = child(begin, kind, folder, evaluate_every)
-    while not ended_within(number, rng.uniform(0, seconds)):
+    while ended_within(number, rng.uniform(0, seconds)) is None:
         tally.kills += 1
         tally.unreadable += unreadable(run)
         tally.swept += orphans(folder)
@@ -234,7 +202,7 @@ def main() -> int:
             # Here, so that what compiles or is imported on first use is there for the processes that follow.
             begin(kind, folder / "first", options.evaluate_every)
             start = time.perf_counter()
-            if not ended_within(child(begin, kind, folder / "whole", options.evaluate_every), 600):
+            if ended_within(child(begin, kind, folder / "whole", options.evaluate_every), 600) is None:
                 raise SystemExit(f"the run {kind!r} was not finished after 600 s")
             seconds[kind] = time.perf_counter() - start
             wanted[kind] = result(folder / "whole")

@@ -115,8 +115,9 @@ def record_blocks(
     else:
         blocks = blocks.of_length()
         recorder = blocks.recorder()
-        template = blocks.record(0, recorder).assign(weights).assign_attrs(attributes)
-        store = BlockStore.create(path, template, n_trials, how.batch_size, fingerprint)
+        first = blocks.record(0, recorder).assign(weights).assign_attrs(attributes)
+        store = BlockStore.create(path, first, n_trials, how.batch_size, fingerprint)
+        store.write(0, first)
     missing = store.missing
     left = sum(store.trials(block).stop - store.trials(block).start for block in missing)
     done = n_trials - left

@@ -13,6 +13,7 @@ import torch
 import xarray as xr
 
 from neurornn.numerics.arnoldi import SPARE, leading_modes
+from neurornn.numerics.eigen import by_modulus
 from neurornn.numerics.guarded import each_alone_on_failure
 from neurornn.vocabulary import (
     INPUT_CHANNEL,
@@ -167,5 +168,4 @@ def _leading(matrix: np.ndarray, kept: int) -> np.ndarray:
 
 def _sorted(values: np.ndarray) -> np.ndarray:
     """Return eigenvalues by modulus, of a conjugate pair the one above the axis first."""
-    order = np.lexsort((-values.imag, -values.real, -np.abs(values).round(12)), axis=-1)
-    return np.take_along_axis(values, order, axis=-1)
+    return np.take_along_axis(values, by_modulus(values), axis=-1)

@@ -14,6 +14,7 @@ import xarray as xr
 
 from neurornn.analysis.gain_functions import GainFunction
 from neurornn.analysis.matrices import Matrix, real_array
+from neurornn.numerics.eigen import by_modulus
 from neurornn.numerics.gaussian import normal_average
 from neurornn.vocabulary import FIXED_POINT, MODE, UNIT, InputError, need_at_least_zero, need_count
 
@@ -106,7 +107,7 @@ def low_rank_fixed_points(
     kind = np.where(n_unstable == 0, "stable", np.where(n_unstable == n_units, "unstable", "saddle"))
     kind = np.where(is_marginal, "marginal", kind).astype("U8")
     outliers = np.linalg.eigvals(right.T @ left / n_units).astype(complex)
-    outliers = outliers[np.lexsort((-outliers.imag, -outliers.real, -np.abs(outliers).round(12)))]
+    outliers = outliers[by_modulus(outliers)]
     return xr.Dataset(
         {
             "latent_state": ((FIXED_POINT, LATENT), latent),
@@ -287,7 +288,7 @@ def low_rank_mean_field(
             bend = _average_bend(function, variance[k]) / variance[k] if variance[k] else 0.0
             rates = np.linalg.eigvals(sigma @ (slope * np.eye(len(sigma)) + bend * np.outer(own, own))) - 1
             eigenvalues[k] = rates[np.lexsort((-rates.imag, -rates.real))]
-    outlier = values[np.lexsort((-values.imag, -values.real, -np.abs(values).round(12)))]
+    outlier = values[by_modulus(values)]
     return xr.Dataset(
         {
             "latent_state": ((FIXED_POINT, LATENT), latent),

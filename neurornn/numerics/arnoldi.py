@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from neurornn.numerics.eigen import by_modulus
+
 SPARE = 4
 """Modes to ask for beyond those that are wanted: of several with almost one modulus none is missed so."""
 _ACCURACY = 1e-11
@@ -53,7 +55,7 @@ def leading_modes(matrix: np.ndarray, n_modes: int) -> tuple[np.ndarray, np.ndar
             )
         except (ArpackError, np.linalg.LinAlgError):
             return None
-        order = np.lexsort((-values.imag, -values.real, -np.abs(values).round(12)))
+        order = by_modulus(values)
         sides.append((values[order].astype(complex), vectors[:, order].T.astype(complex)))
     (values, right), (others, left) = sides
     # Conjugates at the end may be cut differently; what is left over has no partner.

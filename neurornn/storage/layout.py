@@ -28,6 +28,14 @@ _ARRAY = "neurornn_array"
 """Key of what stands in the JSON text for an attribute that is an array, or a number that JSON lacks."""
 
 
+def without_labels(path: str | os.PathLike[str], reader: str) -> InputError:
+    """Return the error for a file of arrays that is not ours, naming what reads it."""
+    return InputError(
+        f"{str(path)!r} holds arrays without labels: read them with {reader} and label them with "
+        "neurornn.activity_from_arrays"
+    )
+
+
 def take_apart(dataset: xr.Dataset, holder: str, kinds: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Return a dataset's layout and its arrays, refusing what would not come back as it was.
 

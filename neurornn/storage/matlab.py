@@ -120,10 +120,7 @@ def read(path: str | os.PathLike[str], *, verify: bool = True) -> xr.Dataset:
     try:
         content = loadmat(io.BytesIO(data), chars_as_strings=True)
         if LAYOUT not in content:
-            raise InputError(
-                f"{str(path)!r} holds arrays without labels: read them with scipy.io.loadmat and label them "
-                "with neurornn.activity_from_arrays"
-            )
+            raise layouts.without_labels(path, "scipy.io.loadmat")
         layout = layouts.from_text(str(content[LAYOUT][0]), path)
         dataset = layouts.put_together(layout, lambda entry: _from_matlab(content[entry["matlab_name"]]))
     except InputError:

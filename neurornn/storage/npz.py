@@ -91,10 +91,7 @@ def read(path: str | os.PathLike[str], *, verify: bool = True) -> xr.Dataset:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             if LABELS not in archive.namelist():
-                raise InputError(
-                    f"{str(path)!r} holds arrays without labels: read them with numpy.load and label them "
-                    "with neurornn.activity_from_arrays"
-                )
+                raise layouts.without_labels(path, "numpy.load")
             if verify and not verified:
                 raise ValueError("its digest is missing")
             layout = layouts.from_text(archive.read(LABELS), path)

@@ -11,31 +11,6 @@ from scipy.io import loadmat, savemat, whosmat
 from neurornn import CorruptFile, InputError
 from neurornn.storage import layout, matlab, npz
 
-# The longer of the two takes 6 s a strategy.
-how_many = pytest.mark.parametrize("n_datasets", [50, pytest.param(300, marks=pytest.mark.slow)])
-
-
-@how_many
-def test_a_dataset_comes_back_identical(n_datasets, plain_datasets, exact_or_refused, tmp_path):
-    @settings(max_examples=n_datasets)
-    @given(dataset=plain_datasets)
-    def comes_back(dataset):
-        assert exact_or_refused(matlab, dataset, tmp_path / "x.mat") is None
-
-    comes_back()
-
-
-@how_many
-def test_an_odd_dataset_comes_back_identical_or_is_refused_before_anything_is_written(
-    n_datasets, odd_datasets, exact_or_refused, tmp_path
-):
-    @settings(max_examples=n_datasets)
-    @given(dataset=odd_datasets)
-    def comes_back_or_is_refused(dataset):
-        exact_or_refused(matlab, dataset, tmp_path / "x.mat")
-
-    comes_back_or_is_refused()
-
 
 @settings(max_examples=100)
 @given(names=st.lists(st.text(max_size=70) | st.sampled_from(["end", "end_", "1", "a" * 80]), unique=True))

@@ -6,35 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
-from hypothesis import given, settings
 
 from neurornn import CorruptFile, InputError
 from neurornn.storage import layout, npz
-
-# The longer of the two takes 6 s a strategy.
-how_many = pytest.mark.parametrize("n_datasets", [50, pytest.param(300, marks=pytest.mark.slow)])
-
-
-@how_many
-def test_a_dataset_comes_back_identical(n_datasets, plain_datasets, exact_or_refused, tmp_path):
-    @settings(max_examples=n_datasets)
-    @given(dataset=plain_datasets)
-    def comes_back(dataset):
-        assert exact_or_refused(npz, dataset, tmp_path / "x.npz") is None
-
-    comes_back()
-
-
-@how_many
-def test_an_odd_dataset_comes_back_identical_or_is_refused_before_anything_is_written(
-    n_datasets, odd_datasets, exact_or_refused, tmp_path
-):
-    @settings(max_examples=n_datasets)
-    @given(dataset=odd_datasets)
-    def comes_back_or_is_refused(dataset):
-        exact_or_refused(npz, dataset, tmp_path / "x.npz")
-
-    comes_back_or_is_refused()
 
 
 @pytest.fixture
