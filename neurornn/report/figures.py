@@ -149,7 +149,8 @@ def draw_figures(
         add(
             "recurrent_spectrum",
             plots.plot_eigenvalues(spectrum, ax=_axes(7.0, 4.2)),
-            "Eigenvalues of the recurrent weights, and the unit circle.",
+            "Eigenvalues of the recurrent weights, the unit circle, and the disc that random weights of the "
+            "same variances would fill; outliers are ringed.",
             "plot_eigenvalues(spectrum)",
         )
     add(
